@@ -1,0 +1,50 @@
+//! States of a connection and of its health, and the facts about a connection that providers need.
+
+use crate::{ConnectionId, Crm, WorkspaceId};
+use serde::{Deserialize, Serialize};
+
+/// Whether a connection can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ConnectionStatus {
+    /// Tokens are held and believed good.
+    Connected,
+    /// The CRM refused the tokens; a person must reconnect. `last_error` says why.
+    Error,
+    /// Disconnected on purpose; no tokens are held.
+    Disconnected,
+}
+
+/// What the last checks of a connection found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    /// The last call worked.
+    Ok,
+    /// The last call failed for a reason that usually passes.
+    Warning,
+    /// A person must act.
+    Error,
+}
+
+/// Which connection: the key of its gate.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ConnectionKey {
+    /// The tenant.
+    pub workspace_id: WorkspaceId,
+    /// The shard that holds the tenant's tables.
+    pub shard: String,
+    /// The CRM.
+    pub crm: Crm,
+}
+
+/// What a provider must know of a connection to build a request. No token: that is added when a request is sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionFacts {
+    /// The connection.
+    pub id: ConnectionId,
+    /// The hub id or 18-character org id.
+    pub external_account_id: String,
+    /// Salesforce: `https://acme.my.salesforce.com`. HubSpot: none.
+    pub instance_url: Option<String>,
+}

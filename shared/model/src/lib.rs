@@ -1,0 +1,23 @@
+//! The words of Conduit: ids, states, limits, and the pure decisions between states.
+//!
+//! In scope: newtypes, enums, table-tested total functions.
+//! Out of scope: async, I/O, clocks, randomness, SQL, HTTP. Time comes in as a [`time::Timestamp`], chance as a number.
+
+pub mod backoff;
+pub mod connection;
+pub mod crm;
+pub mod curated;
+pub mod doorbell;
+pub mod id;
+pub mod oauth;
+pub mod role;
+pub mod secret;
+pub mod time;
+pub mod write;
+
+pub use connection::{ConnectionStatus, Health};
+pub use crm::Crm;
+pub use id::{AttemptId, AuditId, ConnectionId, UserId, WorkspaceId, WriteId};
+pub use role::Role;
+pub use secret::Secret;
+pub use time::Timestamp;
