@@ -1,1 +1,74 @@
-//! Placeholder.
+//! Our words to a CRM's HTTP and back: adapters build requests and read answers, and send nothing (sans I/O).
+//!
+//! In scope: URLs, bodies, error bodies and their classes, host rules, what a call guarantees, for HubSpot and
+//! Salesforce. Out of scope: sending, tokens at rest, retries, budgets, when to do what.
+//!
+//! An adapter works on a [`lot::Lot`]: one to a hundred writes of one connection. [`Provider::next_call`] says the next
+//! request for the lot, [`Provider::read_call`] reads its answer into the lot, until every entry has an outcome. A lot of
+//! one is the single case; batching is the same code.
+
+pub mod http;
+pub mod lot;
+pub mod oauth;
+
+pub mod hubspot;
+pub mod salesforce;
+
+use http::{Answer, Request};
+use lot::{Call, Lot};
+use model::{Crm, Secret};
+use oauth::{Account, AppCredentials, AuthorizeRequest, Grant, Token, TokenRefusal};
+
+/// One CRM's adapter. Object-safe and synchronous.
+pub trait Provider {
+    /// Which CRM.
+    fn crm(&self) -> Crm;
+
+    /// Where the person's browser is sent. `Err` when `login_host` is not one this provider has.
+    fn authorize_url(&self, app: &AppCredentials, ask: &AuthorizeRequest<'_>) -> Result<String, oauth::HostRefused>;
+
+    /// The call that exchanges a code or refreshes a token. `login_host` is checked again.
+    fn token_request(
+        &self,
+        app: &AppCredentials,
+        grant: &Grant<'_>,
+        login_host: Option<&str>,
+    ) -> Result<Request, oauth::HostRefused>;
+
+    /// Reads the token endpoint's answer.
+    fn read_token(&self, answer: &Answer) -> Result<Token, TokenRefusal>;
+
+    /// The one further call, if any, that completes what is known of the account after an exchange (HubSpot: introspection
+    /// for the portal's domain; Salesforce: introspection for the token's expiry).
+    fn account_request(&self, app: &AppCredentials, token: &Token, login_host: Option<&str>) -> Option<Request>;
+
+    /// The account a token belongs to. `answer` is that of [`Self::account_request`]; where the token itself
+    /// names the account, a failed answer only costs the name. `None`: the account cannot be told.
+    fn read_account(&self, token: &Token, answer: Option<&Answer>) -> Option<Account>;
+
+    /// The calls that end a grant at the provider, in order. Failing ones do not stop the others.
+    fn revoke_requests(
+        &self,
+        app: &AppCredentials,
+        access_token: Option<&Secret<String>>,
+        refresh_token: Option<&Secret<String>>,
+        login_host: Option<&str>,
+    ) -> Vec<Request>;
+
+    /// The next request for a lot, or `None` when every entry has an outcome.
+    fn next_call(&self, lot: &mut Lot) -> Option<Call>;
+
+    /// Reads the answer of `call` into the lot: outcomes, external ids found, or what to ask next.
+    fn read_call(&self, lot: &mut Lot, call: &Call, answer: &Answer, now: model::Timestamp);
+
+    /// Every request the lot would send, in order, with `@{contact}`-like places where an id is not known yet. For dry runs.
+    fn dry_run(&self, lot: &Lot) -> Vec<Request>;
+}
+
+/// The adapter of a CRM.
+pub fn provider(crm: Crm) -> &'static dyn Provider {
+    match crm {
+        Crm::Hubspot => &hubspot::HubSpot,
+        Crm::Salesforce => &salesforce::Salesforce,
+    }
+}
