@@ -1,1 +1,10 @@
-//! Placeholder.
+//! Every SQL statement and row shape, one module per table, and the [`Db`] port.
+//!
+//! In scope: statements as values, typed rows. Out of scope: deciding what to do; opening sealed columns; running SQL (the
+//! edge does it on D1, `stub-db` on SQLite). SQL stands nowhere else: `tests/house` looks.
+
+pub mod db;
+pub mod scope;
+
+pub use db::{Bind, Db, DbError, Outcome, Statement};
+pub use scope::WorkspaceScope;

@@ -1,0 +1,258 @@
+//! Why a deed did not happen. Each variant has a stable [`Error::code`] (the API's, also documented in docs/api) and a
+//! [`Error::kind`]; only `edge::respond` knows which HTTP status a kind is. Display says what to do, and never a secret.
+
+use model::Crm;
+use model::curated::Refusal;
+use providers::oauth::TokenRefusal;
+use store::DbError;
+
+/// What went wrong.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// No `Authorization: Bearer`.
+    #[error("send `Authorization: Bearer` with the host product's JWT or a service token")]
+    TokenRequired,
+    /// Not a token we can accept.
+    #[error("the access token is not valid: get a new one from the host product")]
+    TokenInvalid,
+    /// Past its `exp`.
+    #[error("the access token has expired: get a new one from the host product")]
+    TokenExpired,
+    /// The JWKS is out of reach.
+    #[error("the host product's signing keys cannot be fetched: try again shortly")]
+    KeysUnavailable,
+    /// Unknown, or another tenant's.
+    #[error("there is no such workspace, or you are not a member of it")]
+    WorkspaceNotFound,
+    /// Needed and absent.
+    #[error("name the workspace in the query: `workspace_id=ws_…`")]
+    WorkspaceRequired,
+    /// The role does not suffice.
+    #[error("only an admin or owner of the workspace may do this")]
+    AdminRequired,
+    /// Not `hubspot` or `salesforce`.
+    #[error("`crm` must be `hubspot` or `salesforce`")]
+    UnknownCrm,
+    /// The deployment has no app for it.
+    #[error("{} is not set up on this deployment: set its client id and secret", .0.title())]
+    CrmNotConfigured(Crm),
+    /// A query or path value that is not acceptable.
+    #[error("`{name}` {rule}")]
+    Parameter {
+        /// Which.
+        name: &'static str,
+        /// What it must be.
+        rule: &'static str,
+    },
+    /// Not JSON, or not the documented shape.
+    #[error("the body must be JSON as documented: {0}")]
+    MalformedJson(String),
+    /// Over the request limit.
+    #[error("the request body is too large: send {max} bytes at most")]
+    BodyTooLarge {
+        /// The most accepted.
+        max: usize,
+    },
+    /// More than a hundred.
+    #[error("send at most {max} writes in one request; {given} were given")]
+    TooManyWrites {
+        /// The limit.
+        max: usize,
+        /// How many came.
+        given: usize,
+    },
+    /// One or more writes are not acceptable; nothing was stored.
+    #[error("{} of the writes cannot be accepted, so none was stored; see `errors`", .0.len())]
+    WritesRefused(Vec<(usize, Refusal)>),
+    /// Same key, other payload.
+    #[error("this (object, action, source event) was submitted before with other content: use a new `source_event_id`")]
+    IdempotencyKeyReused,
+    /// There is no connection to write through.
+    #[error("the workspace is not connected to {}: connect it first", .0.title())]
+    NotConnected(Crm),
+    /// Unknown, or another tenant's.
+    #[error("there is no such write in this workspace")]
+    WriteNotFound,
+    /// `return_to` elsewhere.
+    #[error("`return_to` must be a URL on one of the allowed origins of this deployment")]
+    ReturnToRefused,
+    /// A login host outside of the provider's patterns.
+    #[error("`login_host` must be login.salesforce.com, test.salesforce.com or a My Domain host")]
+    LoginHostRefused,
+    /// A callback without a state of ours.
+    #[error("this link did not start here: begin again from your product")]
+    StateMissing,
+    /// Never minted, or already purged, or minted for another CRM.
+    #[error("this sign-in link is not known: begin again from your product")]
+    StateUnknown,
+    /// Second use.
+    #[error("this sign-in link was already used: begin again from your product")]
+    StateUsed,
+    /// Past its ten minutes.
+    #[error("this sign-in took longer than ten minutes: begin again from your product")]
+    StateExpired,
+    /// Minted for another browser.
+    #[error("this sign-in was started in another browser: begin again in this one")]
+    StateForeignBrowser,
+    /// The person said no.
+    #[error("access was declined in {}: begin again if that was not intended", .0.title())]
+    ConsentDenied(Crm),
+    /// Neither a code nor an error came.
+    #[error("{} sent no authorization code: begin again from your product", .0.title())]
+    CodeMissing(Crm),
+    /// The exchange failed.
+    #[error("{} did not accept the sign-in: begin again, and tell the operator if it fails again", .crm.title())]
+    ExchangeFailed {
+        /// Which CRM.
+        crm: Crm,
+        /// Why.
+        #[source]
+        cause: TokenRefusal,
+    },
+    /// The answer's signature is wrong.
+    #[error("{}'s answer was not signed by {0}: begin again, and tell the operator", .0.title())]
+    SignatureInvalid(Crm),
+    /// The exchange worked but the account cannot be told.
+    #[error("{} did not say which account this is: begin again", .0.title())]
+    AccountUnknown(Crm),
+    /// The workspace is connected to another account.
+    #[error("this workspace is connected to another {} account ({connected}): disconnect that one first", .crm.title())]
+    WrongAccount {
+        /// Which CRM.
+        crm: Crm,
+        /// The account it is connected to.
+        connected: String,
+    },
+    /// A flow that is not built into this deployment.
+    #[error("start the connection from inside your product")]
+    InstallNotSupported,
+    /// A shard without a binding.
+    #[error("the database `{0}` of this workspace is not bound to this Worker")]
+    ShardMissing(String),
+    /// A secret without a value.
+    #[error("the secret `{0}` is not set or not valid for this Worker")]
+    SecretMissing(&'static str),
+    /// No random bytes.
+    #[error("the platform gave no random bytes")]
+    NoRandom,
+    /// A stored value cannot be opened.
+    #[error("stored credentials cannot be opened with the configured keys")]
+    Unsealable,
+    /// The database.
+    #[error("the database could not do this: try again shortly")]
+    Db(#[source] DbError),
+}
+
+/// What kind of trouble it is: `edge::respond` turns it into an HTTP status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// 400
+    Malformed,
+    /// 401
+    Unauthenticated,
+    /// 403
+    Forbidden,
+    /// 404
+    NotFound,
+    /// 409
+    Conflict,
+    /// 413
+    TooLarge,
+    /// 422
+    Unprocessable,
+    /// 502
+    Provider,
+    /// 503
+    Unavailable,
+    /// 500
+    Internal,
+}
+
+impl Error {
+    /// The stable code of the API.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::TokenRequired => "token_required",
+            Self::TokenInvalid => "token_invalid",
+            Self::TokenExpired => "token_expired",
+            Self::KeysUnavailable => "keys_unavailable",
+            Self::WorkspaceNotFound => "workspace_not_found",
+            Self::WorkspaceRequired => "workspace_required",
+            Self::AdminRequired => "admin_required",
+            Self::UnknownCrm => "unknown_crm",
+            Self::CrmNotConfigured(_) => "crm_not_configured",
+            Self::Parameter { .. } => "invalid_parameter",
+            Self::MalformedJson(_) => "malformed_json",
+            Self::BodyTooLarge { .. } => "body_too_large",
+            Self::TooManyWrites { .. } => "too_many_writes",
+            Self::WritesRefused(_) => "writes_refused",
+            Self::IdempotencyKeyReused => "idempotency_key_reused",
+            Self::NotConnected(_) => "not_connected",
+            Self::WriteNotFound => "write_not_found",
+            Self::ReturnToRefused => "return_to_refused",
+            Self::LoginHostRefused => "login_host_refused",
+            Self::StateMissing => "state_missing",
+            Self::StateUnknown => "state_unknown",
+            Self::StateUsed => "state_used",
+            Self::StateExpired => "state_expired",
+            Self::StateForeignBrowser => "state_foreign_browser",
+            Self::ConsentDenied(_) => "consent_denied",
+            Self::CodeMissing(_) => "code_missing",
+            Self::ExchangeFailed { .. } => "exchange_failed",
+            Self::SignatureInvalid(_) => "signature_invalid",
+            Self::AccountUnknown(_) => "account_unknown",
+            Self::WrongAccount { .. } => "wrong_account",
+            Self::InstallNotSupported => "install_not_supported",
+            Self::ShardMissing(_) => "shard_missing",
+            Self::SecretMissing(_) => "secret_missing",
+            Self::NoRandom => "no_random",
+            Self::Unsealable => "unsealable",
+            Self::Db(_) => "database_unavailable",
+        }
+    }
+
+    /// What kind of trouble it is.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::TokenRequired | Self::TokenInvalid | Self::TokenExpired => Kind::Unauthenticated,
+            Self::AdminRequired => Kind::Forbidden,
+            Self::WorkspaceNotFound | Self::WriteNotFound => Kind::NotFound,
+            Self::WorkspaceRequired
+            | Self::UnknownCrm
+            | Self::Parameter { .. }
+            | Self::MalformedJson(_)
+            | Self::ReturnToRefused
+            | Self::LoginHostRefused
+            | Self::StateMissing
+            | Self::StateUnknown
+            | Self::StateUsed
+            | Self::StateExpired
+            | Self::StateForeignBrowser
+            | Self::CodeMissing(_)
+            | Self::InstallNotSupported => Kind::Malformed,
+            Self::ConsentDenied(_) => Kind::Forbidden,
+            Self::IdempotencyKeyReused | Self::NotConnected(_) | Self::WrongAccount { .. } => Kind::Conflict,
+            Self::BodyTooLarge { .. } => Kind::TooLarge,
+            Self::TooManyWrites { .. } | Self::WritesRefused(_) => Kind::Unprocessable,
+            Self::ExchangeFailed { .. } | Self::SignatureInvalid(_) | Self::AccountUnknown(_) => Kind::Provider,
+            Self::KeysUnavailable | Self::Db(_) => Kind::Unavailable,
+            Self::CrmNotConfigured(_)
+            | Self::ShardMissing(_)
+            | Self::SecretMissing(_)
+            | Self::NoRandom
+            | Self::Unsealable => Kind::Internal,
+        }
+    }
+}
+
+impl From<DbError> for Error {
+    fn from(error: DbError) -> Self {
+        Self::Db(error)
+    }
+}
+
+impl From<crypto::random::NoRandom> for Error {
+    fn from(_: crypto::random::NoRandom) -> Self {
+        Self::NoRandom
+    }
+}
