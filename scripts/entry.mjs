@@ -1,0 +1,85 @@
+// The entry module of a Worker: what workerd calls, in front of what wasm-bindgen generates. scripts/build.mjs bundles it.
+//
+// It does what the entry module of worker-build 0.8.7 does (cloudflare/workers-rs, Apache-2.0), for the few handlers
+// Conduit uses: a panic aborts the wasm instance, and every later call into it would fail; so after a trap the next
+// request starts a fresh instance, and a Durable Object makes its Rust value again. `initState` belongs to the `worker`
+// crate, which also marks it when it aborts.
+
+const handlers = ["fetch", "queue", "scheduled"];
+const objectHandlers = ["fetch", "alarm"];
+
+/** The source of the entry module. `exports` names what ./index.js exports; `objects` the Durable Object classes. */
+export function entryModule(exports, objects) {
+  const present = handlers.filter((name) => exports.includes(name));
+  return `
+import * as wasm from "./index.js";
+
+Error.stackTraceLimit = 100;
+const initState = wasm.__worker_init_state();
+
+function revive() {
+  if (!initState.criticalError) return;
+  console.log("Starting a new wasm instance after a panic");
+  wasm.__wbg_reset_state();
+  initState.criticalError = false;
+  initState.instanceId++;
+}
+
+function notice(error) {
+  if (!(error instanceof WebAssembly.RuntimeError)) return;
+  console.error("Panic", error);
+  initState.criticalError = true;
+}
+
+addEventListener("error", (event) => notice(event.error));
+
+async function guarded(call) {
+  revive();
+  try {
+    return await call();
+  } catch (error) {
+    notice(error);
+    throw error;
+  }
+}
+
+export default {
+${present.map((name) => `  ${name}: (arg, env, ctx) => guarded(() => wasm.${name}(arg, env, ctx)),`).join("\n")}
+};
+
+function durable(Rust) {
+  class Durable {
+    constructor(state, env) {
+      this.made = [state, env];
+      revive();
+      this.make();
+    }
+    make() {
+      try {
+        this.rust = new Rust(...this.made);
+        this.instanceId = initState.instanceId;
+      } catch (error) {
+        notice(error);
+        throw error;
+      }
+    }
+    call(method, args) {
+      return guarded(() => {
+        if (this.instanceId !== initState.instanceId) this.make();
+        return this.rust[method](...args);
+      });
+    }
+  }
+  for (const method of ${JSON.stringify(objectHandlers)}) {
+    if (method in Rust.prototype) {
+      Durable.prototype[method] = function (...args) {
+        return this.call(method, args);
+      };
+    }
+  }
+  return Durable;
+}
+void durable;
+${objects.map((name) => `export const ${name} = durable(wasm.${name});`).join("\n")}
+`;
+}
