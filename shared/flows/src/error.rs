@@ -110,7 +110,7 @@ pub enum Error {
         cause: TokenRefusal,
     },
     /// The answer's signature is wrong.
-    #[error("{}'s answer was not signed by {0}: begin again, and tell the operator", .0.title())]
+    #[error("the answer was not signed by {}: begin again, and tell the operator", .0.title())]
     SignatureInvalid(Crm),
     /// The exchange worked but the account cannot be told.
     #[error("{} did not say which account this is: begin again", .0.title())]
