@@ -27,6 +27,28 @@ pub enum Health {
     Error,
 }
 
+impl Health {
+    /// The text form used in the database and the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
+impl ConnectionStatus {
+    /// The text form used in the database and the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connected => "connected",
+            Self::Error => "error",
+            Self::Disconnected => "disconnected",
+        }
+    }
+}
+
 /// Which connection: the key of its gate.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ConnectionKey {

@@ -3,8 +3,13 @@
 //! In scope: statements as values, typed rows. Out of scope: deciding what to do; opening sealed columns; running SQL (the
 //! edge does it on D1, `stub-db` on SQLite). SQL stands nowhere else: `tests/house` looks.
 
+pub mod audit;
+pub mod connections;
 pub mod db;
+pub mod oauth_states;
 pub mod scope;
+pub mod workspaces;
+pub mod writes;
 
 pub use db::{Bind, Db, DbError, Outcome, Statement};
 pub use scope::WorkspaceScope;

@@ -1,0 +1,132 @@
+//! `oauth_states`: one row per OAuth flow in progress. Directory table.
+//!
+//! The row is written by the start and consumed by the callback with one conditional statement: once, before expiry, for the
+//! CRM and the browser it was minted for. Only hashes of the state and the browser cookie are stored.
+
+use crate::db::{Bind, Db, DbError, Statement, nth};
+use model::oauth::Flow;
+use model::{Crm, Timestamp, WorkspaceId};
+use serde::Deserialize;
+
+/// A flow in progress, as minted.
+#[derive(Clone, Debug)]
+pub struct NewState<'a> {
+    /// Hash of the state.
+    pub state_hash: &'a str,
+    /// Which CRM's callback may consume it.
+    pub crm: Crm,
+    /// Connect or install.
+    pub flow: Flow,
+    /// Connect only.
+    pub workspace_id: Option<&'a WorkspaceId>,
+    /// Who started it: a user id or `token:<name>`.
+    pub started_by: Option<&'a str>,
+    /// Hash of the browser's cookie.
+    pub browser_hash: &'a str,
+    /// The PKCE verifier, sealed.
+    pub verifier_sealed: &'a str,
+    /// Where the browser goes at the end.
+    pub return_to: Option<&'a str>,
+    /// Salesforce only.
+    pub login_host: Option<&'a str>,
+    /// When it was minted.
+    pub created_at: Timestamp,
+    /// When it ends.
+    pub expires_at: Timestamp,
+}
+
+/// A state that was just consumed.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Consumed {
+    /// Connect or install.
+    pub flow: Flow,
+    /// Connect only.
+    pub workspace_id: Option<WorkspaceId>,
+    /// That workspace's shard.
+    pub shard: Option<String>,
+    /// Who started it: a user id or `token:<name>`.
+    pub user_id: Option<String>,
+    /// The PKCE verifier, sealed.
+    pub verifier_sealed: String,
+    /// Where the browser goes at the end.
+    pub return_to: Option<String>,
+    /// Salesforce only.
+    pub login_host: Option<String>,
+}
+
+/// Why a state was not consumed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unusable {
+    /// Not minted here, or for another CRM.
+    Unknown,
+    /// Consumed before.
+    Used,
+    /// Past its end.
+    Expired,
+    /// The cookie is absent or another one.
+    ForeignBrowser,
+}
+
+#[derive(Deserialize)]
+struct Seen {
+    used_at: Option<Timestamp>,
+    expires_at: Timestamp,
+    browser_hash: String,
+}
+
+/// Stores a new state.
+pub fn mint(state: &NewState<'_>) -> Statement {
+    Statement::new(
+        "INSERT INTO oauth_states (state_hash, crm, flow, workspace_id, user_id, browser_hash, verifier_sealed,
+             return_to, login_host, created_at, expires_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        [
+            Bind::from(state.state_hash),
+            state.crm.as_str().into(),
+            state.flow.as_str().into(),
+            state.workspace_id.map(WorkspaceId::as_str).into(),
+            state.started_by.into(),
+            state.browser_hash.into(),
+            state.verifier_sealed.into(),
+            state.return_to.into(),
+            state.login_host.into(),
+            state.created_at.into(),
+            state.expires_at.into(),
+        ],
+    )
+}
+
+/// Consumes a state in one round trip: the conditional update, and what was there for a refusal with a reason. The state is
+/// also spent when only the browser is wrong: a leaked link must not be tried from many browsers.
+pub async fn consume(
+    db: &dyn Db,
+    crm: Crm,
+    state_hash: &str,
+    browser_hash: &str,
+    now: Timestamp,
+) -> Result<Result<Consumed, Unusable>, DbError> {
+    let outcomes = db
+        .batch(vec![
+            Statement::new(
+                "SELECT used_at, expires_at, browser_hash FROM oauth_states WHERE state_hash = ?1 AND crm = ?2",
+                [Bind::from(state_hash), crm.as_str().into()],
+            ),
+            Statement::new(
+                "UPDATE oauth_states SET used_at = ?3
+                 WHERE state_hash = ?1 AND crm = ?2 AND used_at IS NULL
+                 RETURNING flow, workspace_id, user_id, verifier_sealed, return_to, login_host,
+                     (SELECT shard FROM workspaces w WHERE w.id = workspace_id) AS shard",
+                [Bind::from(state_hash), crm.as_str().into(), now.into()],
+            ),
+        ])
+        .await?;
+    let Some(seen) = nth(&outcomes, 0)?.first::<Seen>()? else { return Ok(Err(Unusable::Unknown)) };
+    let Some(consumed) = nth(&outcomes, 1)?.first::<Consumed>()? else { return Ok(Err(Unusable::Used)) };
+    Ok(match seen {
+        Seen { used_at: Some(_), .. } => Err(Unusable::Used),
+        Seen { expires_at, .. } if expires_at <= now => Err(Unusable::Expired),
+        // Both are hashes of 256-bit values: comparing them leaks nothing that helps.
+        Seen { browser_hash: minted_for, .. } if minted_for != browser_hash => Err(Unusable::ForeignBrowser),
+        Seen { .. } => Ok(consumed),
+    })
+}
