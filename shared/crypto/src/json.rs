@@ -1,7 +1,7 @@
 //! JSON read strictly: one object, and no name twice in any object.
 //!
 //! Two readers may disagree on which of two equal names counts (RFC 8259 section 4); in a signed token that is a way to
-//! show one of them another person (RFC 7515 section 4 demands refusal). serde_json takes the last one silently.
+//! show one of them another person (RFC 7515 section 4 demands refusal). `serde_json` takes the last one silently.
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};

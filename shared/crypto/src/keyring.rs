@@ -10,10 +10,9 @@ use model::Secret;
 use std::fmt;
 
 const ID_MESSAGE: &[u8] = b"conduit key id v1";
-const ID_BYTES: usize = 4;
 
-/// The characters of a key id.
-pub(crate) const ID_CHARS: usize = ID_BYTES * 2;
+/// The characters of a key id: 32 bits.
+pub(crate) const ID_CHARS: usize = 8;
 
 /// Which of the configured keys an error is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,8 +68,8 @@ pub(crate) struct Key {
 
 impl Key {
     fn new(bytes: [u8; KEY_BYTES]) -> Self {
-        let id = mac::hmac_sha256(&bytes, ID_MESSAGE).iter().take(ID_BYTES).map(|byte| format!("{byte:02x}")).collect();
-        Self { id, bytes }
+        let [a, b, c, d, ..] = mac::hmac_sha256(&bytes, ID_MESSAGE);
+        Self { id: format!("{:0ID_CHARS$x}", u32::from_be_bytes([a, b, c, d])), bytes }
     }
 
     pub(crate) fn id(&self) -> &str {
@@ -159,7 +158,7 @@ mod tests {
     #[test]
     fn the_id_is_frozen() {
         let ring = Keyring::from_base64(&secret(&text::to_standard(&[7; 32])), None).unwrap();
-        assert_eq!(ring.current_id(), "FROZEN");
+        assert_eq!(ring.current_id(), "3b71b459");
     }
 
     #[test]

@@ -54,6 +54,6 @@ mod tests {
 
     #[test]
     fn the_hash_is_frozen() {
-        assert_eq!(hash("cst_example"), "FROZEN");
+        assert_eq!(hash("cst_example"), "9GqyaFE7JjyfZ5GcVmzq1LWcNaLyjZb6WM177S_qbEQ");
     }
 }

@@ -88,8 +88,8 @@ mod tests {
         let cookie = BrowserCookie::mint(&SeededRandom::new(1)).unwrap();
         assert_eq!(state.as_str(), cookie.as_str());
         assert_eq!((state.hash(), cookie.hash()), (hash(state.as_str()), hash_cookie(cookie.as_str())));
-        assert_eq!(hash("state"), "FROZEN-state");
-        assert_eq!(hash_cookie("state"), "FROZEN-cookie");
+        assert_eq!(hash("state"), "RbJ80EdZJmkyXmiWsm7RDSUoLwp55uiwN3bSu2NioHU");
+        assert_eq!(hash_cookie("state"), "7wHHErgA55eCXT97N5kShoVAeYa-javPcKimwJ_IeL4");
     }
 
     #[test]

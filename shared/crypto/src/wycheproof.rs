@@ -31,7 +31,7 @@ fn aes_256_gcm() {
             }
         }
     }
-    assert_eq!((valid, invalid), (0, 0));
+    assert_eq!((valid, invalid), (39, 27), "the vectors are all there");
 }
 
 #[test]
@@ -58,5 +58,5 @@ fn hmac_sha256() {
             }
         }
     }
-    assert_eq!((valid, invalid), (0, 0));
+    assert_eq!((valid, invalid), (66, 108), "the vectors are all there");
 }

@@ -10,7 +10,8 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 const AAD: Aad<'static> = Aad { scope: "ws_acme", connection: "cx_1", column: Column::RefreshToken, generation: 7 };
 const TOKEN: &str = "5Aep861Opaque";
-const FROZEN: &str = "FROZEN";
+/// Made by another implementation (Node's `crypto`) from the same key, nonce and AAD.
+const FROZEN: &str = "v1.0922046d.CyL9USt5FodK0wIa.dw3y2DGg1dcJchSrOUXk8BlMPnX__unigk_uv8Y";
 
 fn secret(text: &str) -> Secret<String> {
     Secret::new(text.to_owned())
