@@ -10,10 +10,11 @@
 //
 // With nothing missing this takes a tenth of a second. Node 20 and no packages: it runs before they are there.
 
+import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
-import { at, bin, cargoTools, lockedVersion } from "./repo.mjs";
+import { at, bin, cargoTools, lockedVersion, toolEnv } from "./repo.mjs";
 import { main, run, step, Stop } from "./steps.mjs";
 
 export async function ensureToolchain() {
@@ -72,6 +73,15 @@ async function ensureWasmBindgen() {
     await run("cargo", [...what, ...quick], { must: `cargo could not install wasm-bindgen-cli ${version}: see above; is the crate registry reachable?` });
     rmSync(build, { recursive: true, force: true });
   });
+}
+
+/** wrangler, miniflare and node:test need the pinned Node: goes on in it when this process is an older one. */
+export async function continueUnderPinnedNode() {
+  const [major] = process.versions.node.split(".");
+  if (Number(major) >= 22) return;
+  const child = spawn(bin("node"), process.argv.slice(1), { stdio: "inherit", env: toolEnv() });
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
+  process.exit(await new Promise((resolve) => child.on("close", (code) => resolve(code ?? 1))));
 }
 
 main(import.meta, ensureToolchain);
