@@ -11,10 +11,9 @@ import { local } from "./repo.mjs";
 const key = () => randomBytes(32).toString("base64");
 const word = () => randomBytes(24).toString("base64url");
 
-/** Name to what makes a local value; null where a local run needs none. */
+/** Name to what makes a local value. */
 export const secrets = {
   TOKEN_ENC_KEY_B64: key, // seals tokens: AES-256-GCM, current key
-  TOKEN_ENC_KEY_PREVIOUS_B64: null, // optional: still opens what it sealed, while keys rotate
   STATE_ENC_KEY_B64: key, // seals PKCE verifiers, so that an OAuth start cannot open tokens
   PII_HASH_KEY_B64: key, // HMAC of e-mail addresses and telephone numbers
   JWT_HS256_SECRET: key, // shared with the host product, which signs API tokens with it
@@ -25,11 +24,11 @@ export const secrets = {
   OPERATOR_TOKEN: word, // the operator's own endpoints
 };
 
-export const optionalSecrets = Object.keys(secrets).filter((name) => secrets[name] === null);
+/** Secrets nobody has to have, by the one whose holders also get them: a previous key opens what it sealed, while keys rotate. */
+export const optionalSecrets = { TOKEN_ENC_KEY_B64: ["TOKEN_ENC_KEY_PREVIOUS_B64"] };
 
-/** A value for every secret that needs one. */
-export const makeSecrets = () =>
-  Object.fromEntries(Object.entries(secrets).flatMap(([name, make]) => (make ? [[name, make()]] : [])));
+/** A value for every secret. */
+export const makeSecrets = () => Object.fromEntries(Object.entries(secrets).map(([name, make]) => [name, make()]));
 
 /** The local secrets of this checkout: made at the first call, completed when the list has grown. */
 export function localSecrets() {

@@ -14,7 +14,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { basename, dirname, join, relative, resolve } from "node:path";
 import { parse } from "smol-toml";
 import { at, root } from "./repo.mjs";
-import { secrets as secretList } from "./secrets.mjs";
+import { optionalSecrets, secrets as secretList } from "./secrets.mjs";
 import { Stop } from "./steps.mjs";
 
 export const standIn = "stub-crm";
@@ -70,7 +70,6 @@ export function wranglerConfig(worker, { origin, folder }) {
     if (database.migrations_dir) database.migrations_dir = moved(database.migrations_dir);
   }
   if (worker.name !== standIn) config.services = [...(config.services ?? []), { binding: "STAND_IN", service: standIn }];
-  if (worker.secrets.length > 0) config.secrets = { required: worker.secrets };
   // The build is bundled already: wrangler only has to load it.
   config.no_bundle = true;
   config.find_additional_modules = true;
@@ -79,9 +78,11 @@ export function wranglerConfig(worker, { origin, folder }) {
   return config;
 }
 
-/** The secrets a Worker declares, out of `values`. */
-export const secretsOf = (worker, values) =>
-  Object.fromEntries(worker.secrets.flatMap((name) => (name in values ? [[name, values[name]]] : [])));
+/** The secrets a Worker declares, and the optional ones that go with them, out of `values`. */
+export const secretsOf = (worker, values) => {
+  const names = worker.secrets.flatMap((name) => [name, ...(optionalSecrets[name] ?? [])]);
+  return Object.fromEntries(names.filter((name) => name in values).map((name) => [name, values[name]]));
+};
 
 /**
  * All Workers as miniflare's `workers: [...]`, the gateway first. `secrets` are values as `makeSecrets()` gives,

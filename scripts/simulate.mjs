@@ -1,0 +1,15 @@
+// npm run simulate: the simulator (tests/simulator), compiled with optimisation because it runs for thousands of seeds.
+//
+//   npm run simulate -- --seeds N [--from S] [--json FILE]
+
+import { spawn } from "node:child_process";
+import { root, toolEnv } from "./repo.mjs";
+import { main } from "./steps.mjs";
+import { ensureToolchain } from "./toolchain.mjs";
+
+main(import.meta, async () => {
+  await ensureToolchain();
+  const args = ["run", "--release", "--quiet", "-p", "simulator", "--", ...process.argv.slice(2)];
+  const child = spawn("cargo", args, { cwd: root, stdio: "inherit", env: toolEnv() });
+  process.exit(await new Promise((resolve) => child.on("close", (code) => resolve(code ?? 1))));
+});
