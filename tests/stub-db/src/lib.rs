@@ -11,7 +11,7 @@
 //!
 //! Sources: Cloudflare's D1 limits page, and workerd `src/workerd/util/sqlite.c++` for the engine limits.
 
-#![allow(clippy::expect_used, reason = "a test's database: a schema that does not apply must stop the test at once")]
+#![allow(clippy::expect_used, clippy::panic, reason = "a test's database: a schema that does not apply must stop the test at once")]
 
 mod convert;
 mod faults;
@@ -212,7 +212,7 @@ impl From<rusqlite::Error> for Failure {
 fn run(transaction: &Transaction<'_>, statement: &Statement) -> Result<Outcome, Failure> {
     limits::check(statement)?;
     let mut prepared = transaction.prepare(statement.sql)?;
-    let columns: Vec<String> = prepared.column_names().into_iter().map(ToOwned::to_owned).collect();
+    let columns: Vec<String> = prepared.column_names().map(ToOwned::to_owned).collect();
     let binds = statement.binds.iter().map(convert::bind).collect::<Result<Vec<_>, _>>()?;
     let before = transaction.total_changes();
     let mut rows = Vec::new();
