@@ -11,11 +11,17 @@ pub mod http;
 pub mod lot;
 pub mod oauth;
 
+pub mod failure;
 pub mod hubspot;
 pub mod salesforce;
 
+mod encode;
+mod hostile;
+
 use http::{Answer, Request};
 use lot::{Call, Lot};
+use model::connection::ConnectionFacts;
+use model::write::Failure;
 use model::{Crm, Secret};
 use oauth::{Account, AppCredentials, AuthorizeRequest, Grant, Token, TokenRefusal};
 
@@ -63,6 +69,12 @@ pub trait Provider {
 
     /// Every request the lot would send, in order, with `@{contact}`-like places where an id is not known yet. For dry runs.
     fn dry_run(&self, lot: &Lot) -> Vec<Request>;
+
+    /// The cheapest authenticated call that shows whether the connection works.
+    fn health_request(&self, facts: &ConnectionFacts) -> Request;
+
+    /// Reads the health check's answer. A failure's `not_before` is not set: checks have their own schedule.
+    fn read_health(&self, answer: &Answer, facts: &ConnectionFacts) -> Result<(), Failure>;
 }
 
 /// The adapter of a CRM.

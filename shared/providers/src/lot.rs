@@ -1,9 +1,12 @@
 //! A lot: writes of one connection that go to the CRM together, and how far each has come.
+//!
+//! A failed call leaves an entry's [`Stage`] where it was: a flow that clears the outcome (after refreshing the token, say)
+//! gets the same call from `next_call` again.
 
 use crate::http::Request;
 use model::connection::ConnectionFacts;
 use model::curated::CuratedWrite;
-use model::write::{ExternalIds, WriteOutcome};
+use model::write::{ErrorClass, ExternalIds, WriteOutcome};
 use model::{Crm, Timestamp, WriteId};
 use serde_json::Value;
 
@@ -19,16 +22,86 @@ pub struct Entry {
     pub write: CuratedWrite,
     /// What the CRM already has for this write, from this try or an earlier one: a step whose id is here is not repeated.
     pub external_ids: ExternalIds,
-    /// How the adapter remembers where this entry stands within the lot; opaque to flows, fresh in every try.
-    pub stage: u8,
+    /// How the adapter remembers where this entry stands within the lot; opaque to flows, [`Stage::default`] in every try.
+    pub stage: Stage,
     /// The CRM's own words on the last step that worked, kept as `response_json`.
     pub response: Option<Value>,
     /// Set once; an entry with an outcome takes no further part.
     pub outcome: Option<WriteOutcome>,
-    /// An earlier try of this write may have reached the CRM: look before anything is created.
+    /// An earlier try of this write may have reached the CRM: look before anything is created. True from the first
+    /// `Unknown` on, whatever came after, until the write is final: a refused token in between proves nothing.
     pub in_doubt: bool,
     /// When the write was accepted: the fixed time its records carry, so that a repeat is the same record.
     pub accepted_at: Timestamp,
+}
+
+impl Entry {
+    /// A write that was never tried.
+    pub fn new(id: WriteId, write: CuratedWrite, accepted_at: Timestamp) -> Self {
+        Self {
+            id,
+            write,
+            external_ids: ExternalIds::new(),
+            stage: Stage::default(),
+            response: None,
+            outcome: None,
+            in_doubt: false,
+            accepted_at,
+        }
+    }
+
+    /// The line in a task's or note's text by which it is found again where the CRM has no field of ours.
+    pub fn marker(&self) -> String {
+        format!("[conduit:{}]", self.id)
+    }
+
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.external_ids.contains_key(key)
+    }
+
+    /// An earlier try may have reached the CRM, and the look for it is not over.
+    pub(crate) fn is_unproven(&self) -> bool {
+        self.in_doubt && self.stage.look != Look::Over
+    }
+}
+
+/// An adapter's memory of one entry between two calls of a lot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stage {
+    /// Entries of one group go together; a group refused as a whole becomes two ([`Lot::split`]).
+    pub(crate) group: u16,
+    /// The look for what an earlier try may have left.
+    pub(crate) look: Look,
+    /// Salesforce: whom the e-mail belongs to.
+    pub(crate) person: Person,
+}
+
+/// How far the look for an earlier try's record has come.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// Not begun.
+    #[default]
+    Ahead,
+    /// HubSpot: the contact's records are being listed.
+    Listing { ids: Vec<String>, pages: u8, after: String },
+    /// HubSpot: listed records are being compared with the marker; `all` is false when there are more than are listed.
+    Comparing { ids: Vec<String>, all: bool },
+    /// Nothing was found, or nothing could be there.
+    Over,
+}
+
+/// What Salesforce has under an e-mail address.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Person {
+    /// Not asked yet.
+    #[default]
+    Unresolved,
+    /// Neither lead nor contact.
+    Absent,
+    /// An unconverted lead.
+    Lead(String),
+    /// A contact.
+    Contact(String),
 }
 
 /// Writes of one connection, going together.
@@ -46,6 +119,66 @@ impl Lot {
     /// Whether every entry has an outcome.
     pub fn is_settled(&self) -> bool {
         self.entries.iter().all(|entry| entry.outcome.is_some())
+    }
+
+    /// Positions of the entries without an outcome that `wants` picks, of the lowest group among them.
+    pub(crate) fn next_group(&self, wants: impl Fn(&Entry) -> bool) -> Vec<usize> {
+        let picked = || self.entries.iter().enumerate().filter(|(_, e)| e.outcome.is_none() && wants(e));
+        let Some(group) = picked().map(|(_, e)| e.stage.group).min() else { return Vec::new() };
+        picked().filter(|(_, e)| e.stage.group == group).map(|(at, _)| at).take(ENTRIES_MAX).collect()
+    }
+
+    /// The entries at these positions, as far as they exist.
+    pub(crate) fn at<'a>(&'a self, positions: &'a [usize]) -> impl Iterator<Item = &'a Entry> {
+        positions.iter().filter_map(|&at| self.entries.get(at))
+    }
+
+    /// Calls `change` on every entry at these positions that has no outcome yet.
+    pub(crate) fn each(&mut self, positions: &[usize], mut change: impl FnMut(&mut Entry)) {
+        for &at in positions {
+            if let Some(entry) = self.entries.get_mut(at).filter(|entry| entry.outcome.is_none()) {
+                change(entry);
+            }
+        }
+    }
+
+    /// Sends the two halves of these entries separately from now on, so that one bad entry stops only itself.
+    ///
+    /// Groups are the nodes of a binary tree (0; 1, 2; 3, 4, 5, 6; …): a hundred entries are single after 7 splits, in
+    /// group 254 at most.
+    pub(crate) fn split(&mut self, positions: &[usize]) {
+        let half = positions.len().div_ceil(2);
+        for (nth, &at) in positions.iter().enumerate() {
+            let side = if nth < half { 1 } else { 2 };
+            self.each(&[at], |entry| entry.stage.group = entry.stage.group.saturating_mul(2).saturating_add(side));
+        }
+    }
+
+    /// Gives these entries a failing outcome. An entry that is in doubt stays in doubt, whatever failed: `unknown` is left
+    /// by proof only. A refused token is passed on as such, because the flow acts on it within the try.
+    pub(crate) fn fail(&mut self, positions: &[usize], outcome: &WriteOutcome) {
+        self.each(positions, |entry| {
+            let doubtful = entry.is_unproven();
+            entry.outcome = Some(match outcome.clone() {
+                WriteOutcome::RetryAfter(mut failure) | WriteOutcome::Rejected(mut failure) if doubtful => {
+                    failure.class = ErrorClass::UnknownOutcome;
+                    WriteOutcome::Unknown(failure)
+                }
+                other => other,
+            });
+        });
+    }
+
+    /// As [`Lot::fail`], but a refusal of the content of several entries isolates the bad one instead: by halves.
+    pub(crate) fn fail_or_split(&mut self, positions: &[usize], outcome: &WriteOutcome) {
+        match outcome {
+            WriteOutcome::Rejected(failure)
+                if positions.len() > 1 && matches!(failure.class, ErrorClass::Mapping | ErrorClass::Conflict) =>
+            {
+                self.split(positions);
+            }
+            _ => self.fail(positions, outcome),
+        }
     }
 }
 

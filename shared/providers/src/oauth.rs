@@ -1,6 +1,10 @@
 //! The words of OAuth between flows and adapters (RFC 6749, RFC 7636).
 
+use crate::failure;
+use crate::hostile;
+use crate::http::{Answer, NoAnswer, Response};
 use model::{Secret, Timestamp};
+use serde_json::Value;
 
 /// The app registered with the CRM.
 #[derive(Clone, Debug)]
@@ -126,3 +130,45 @@ pub enum TokenRefusal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the login host is not one of this CRM's")]
 pub struct HostRefused;
+
+/// The token endpoint's answer and its JSON object; what both CRMs' endpoints have in common when there is none.
+pub(crate) fn read_envelope(answer: &Answer) -> Result<(&Response, Value), TokenRefusal> {
+    let response = match answer {
+        Ok(response) => response,
+        Err(NoAnswer::Lost) => return Err(TokenRefusal::Lost),
+        Err(NoAnswer::NotSent) => {
+            return Err(TokenRefusal::Transient { code: "not_sent".to_owned(), retry_after_secs: None });
+        }
+    };
+    if let Some(body) = response.json().filter(Value::is_object) {
+        return Ok((response, body));
+    }
+    let is_html = response.header("content-type").is_some_and(|kind| kind.contains("html"))
+        || response.body.expose().trim_ascii_start().starts_with(b"<");
+    Err(match response.status {
+        // An edge's error page, whatever its status.
+        _ if is_html => {
+            let retry_after_secs = failure::retry_after_secs(response);
+            TokenRefusal::Transient { code: format!("http_{}_html", response.status), retry_after_secs }
+        }
+        // A token was issued and its text is cut off: the same as no answer.
+        200..=299 => TokenRefusal::Lost,
+        _ => transient(response, "")
+            .unwrap_or_else(|| TokenRefusal::Configuration { code: code_or_status(response, "") }),
+    })
+}
+
+/// The refusal when the endpoint only is not available now: 429, 5xx, a redirect, or a code that says so.
+pub(crate) fn transient(response: &Response, error: &str) -> Option<TokenRefusal> {
+    let by_code = matches!(error, "temporarily_unavailable" | "server_error" | "rate_limit_exceeded" | "unknown_error");
+    (by_code || matches!(response.status, 300..=399 | 408 | 429 | 500..=599)).then(|| TokenRefusal::Transient {
+        code: code_or_status(response, error),
+        retry_after_secs: failure::retry_after_secs(response),
+    })
+}
+
+/// The provider's code, or `http_400`.
+pub(crate) fn code_or_status(response: &Response, error: &str) -> String {
+    let code = hostile::code(error);
+    if code.is_empty() { format!("http_{}", response.status) } else { code }
+}

@@ -1,9 +1,25 @@
 //! The HubSpot adapter.
+//!
+//! Where things are: [`hosts`] and versions, `oauth`, `write` (which call next), `batch` (contacts, tasks and notes in as few
+//! calls as there can be), `look` (after a lost answer), `records` (our words as properties), [`errors`].
 
-use crate::Provider;
-use crate::http::{Answer, Request};
+pub mod errors;
+pub mod hosts;
+
+mod batch;
+mod look;
+mod oauth;
+mod records;
+mod write;
+
+use crate::failure::{self, Verdict};
+use crate::hostile;
+use crate::http::{Answer, Effect, Request};
 use crate::lot::{Call, Lot};
 use crate::oauth::{Account, AppCredentials, AuthorizeRequest, Grant, HostRefused, Token, TokenRefusal};
+use crate::{Provider, hubspot};
+use model::connection::ConnectionFacts;
+use model::write::{ErrorClass, Failure};
 use model::{Crm, Secret, Timestamp};
 
 /// The HubSpot adapter.
@@ -13,35 +29,81 @@ impl Provider for HubSpot {
     fn crm(&self) -> Crm {
         Crm::Hubspot
     }
-    fn authorize_url(&self, _: &AppCredentials, _: &AuthorizeRequest<'_>) -> Result<String, HostRefused> {
-        Err(HostRefused)
+
+    fn authorize_url(&self, app: &AppCredentials, ask: &AuthorizeRequest<'_>) -> Result<String, HostRefused> {
+        no_login_host(ask.login_host)?;
+        Ok(oauth::authorize_url(app, ask))
     }
-    fn token_request(&self, _: &AppCredentials, _: &Grant<'_>, _: Option<&str>) -> Result<Request, HostRefused> {
-        Err(HostRefused)
+
+    fn token_request(
+        &self,
+        app: &AppCredentials,
+        grant: &Grant<'_>,
+        login_host: Option<&str>,
+    ) -> Result<Request, HostRefused> {
+        no_login_host(login_host)?;
+        Ok(oauth::token_request(app, grant))
     }
-    fn read_token(&self, _: &Answer) -> Result<Token, TokenRefusal> {
-        Err(TokenRefusal::Lost)
+
+    fn read_token(&self, answer: &Answer) -> Result<Token, TokenRefusal> {
+        oauth::read_token(answer)
     }
-    fn account_request(&self, _: &AppCredentials, _: &Token, _: Option<&str>) -> Option<Request> {
-        None
+
+    fn account_request(&self, app: &AppCredentials, token: &Token, _: Option<&str>) -> Option<Request> {
+        Some(oauth::account_request(app, token))
     }
-    fn read_account(&self, _: &Token, _: Option<&Answer>) -> Option<Account> {
-        None
+
+    fn read_account(&self, token: &Token, answer: Option<&Answer>) -> Option<Account> {
+        oauth::read_account(token, answer)
     }
+
     fn revoke_requests(
         &self,
-        _: &AppCredentials,
-        _: Option<&Secret<String>>,
-        _: Option<&Secret<String>>,
+        app: &AppCredentials,
+        access_token: Option<&Secret<String>>,
+        refresh_token: Option<&Secret<String>>,
         _: Option<&str>,
     ) -> Vec<Request> {
-        Vec::new()
+        oauth::revoke_requests(app, access_token, refresh_token)
     }
-    fn next_call(&self, _: &mut Lot) -> Option<Call> {
-        None
+
+    fn next_call(&self, lot: &mut Lot) -> Option<Call> {
+        write::next_call(lot)
     }
-    fn read_call(&self, _: &mut Lot, _: &Call, _: &Answer, _: Timestamp) {}
-    fn dry_run(&self, _: &Lot) -> Vec<Request> {
-        Vec::new()
+
+    fn read_call(&self, lot: &mut Lot, call: &Call, answer: &Answer, now: Timestamp) {
+        write::read_call(lot, call, answer, now);
+    }
+
+    fn dry_run(&self, lot: &Lot) -> Vec<Request> {
+        write::dry_run(lot)
+    }
+
+    fn health_request(&self, _: &ConnectionFacts) -> Request {
+        Request::get(hosts::account_info())
+    }
+
+    /// The portal's number is compared: a token of another portal is not a healthy connection.
+    fn read_health(&self, answer: &Answer, facts: &ConnectionFacts) -> Result<(), Failure> {
+        let portal = batch::success(answer).and_then(|(_, body)| hostile::id(body.get("portalId")));
+        let outcome = match portal {
+            Some(portal) if portal == facts.external_account_id => return Ok(()),
+            Some(_) => Verdict::new(
+                ErrorClass::Auth,
+                "account_mismatch",
+                "the token belongs to another HubSpot account than the connection",
+            )
+            .outcome(Some(200), None, Timestamp(0)),
+            None => hubspot::errors::classify(answer, Effect::Reads, Timestamp(0)),
+        };
+        failure::of(outcome).map_or(Ok(()), |failure| Err(Failure { not_before: None, ..failure }))
+    }
+}
+
+/// HubSpot has one login host for everybody; a host that came with a request is a mistake or an attack.
+const fn no_login_host(login_host: Option<&str>) -> Result<(), HostRefused> {
+    match login_host {
+        None => Ok(()),
+        Some(_) => Err(HostRefused),
     }
 }

@@ -44,4 +44,10 @@ impl Provider for Salesforce {
     fn dry_run(&self, _: &Lot) -> Vec<Request> {
         Vec::new()
     }
+    fn health_request(&self, _: &model::connection::ConnectionFacts) -> Request {
+        Request::get(String::new())
+    }
+    fn read_health(&self, _: &Answer, _: &model::connection::ConnectionFacts) -> Result<(), model::write::Failure> {
+        Ok(())
+    }
 }

@@ -1,0 +1,94 @@
+//! Reading provider JSON, all of which is treated as hostile: every field may be absent, of another type, or huge.
+
+use serde_json::{Value, json};
+
+/// Longest record id taken: Salesforce has 18 characters, HubSpot about 13 digits.
+const ID_CHARS_MAX: usize = 32;
+/// The largest result kept as a write's `response_json`; D1 holds 2 MB a row, and hundreds of thousands of rows.
+const KEPT_BYTES_MAX: usize = 32_768;
+
+/// A text field.
+pub(crate) fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
+    value.get(key).and_then(Value::as_str)
+}
+
+/// A list field; absent or of another type is empty.
+pub(crate) fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
+    value.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// A record id, sent as text or as a number. Letters and digits only, so that it can stand in a URL as it is.
+pub(crate) fn id(value: Option<&Value>) -> Option<String> {
+    let id = match value? {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => number.as_u64()?.to_string(),
+        _ => return None,
+    };
+    let ok = (1..=ID_CHARS_MAX).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric());
+    ok.then_some(id)
+}
+
+/// A token that can stand in a header: visible ASCII, not empty. Any length (both CRMs ask not to assume one).
+pub(crate) fn token(value: &Value, key: &str) -> Option<String> {
+    text(value, key).filter(|t| !t.is_empty() && t.bytes().all(|b| b.is_ascii_graphic())).map(str::to_owned)
+}
+
+/// A provider's code for people and tables: its first 64 characters, and only those a code has.
+pub(crate) fn code(text: &str) -> String {
+    let is_code = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    text.chars().filter(is_code).take(64).collect()
+}
+
+/// Granted scopes (RFC 6749 3.3: visible ASCII), at most 200 of 128 characters.
+pub(crate) fn scopes<'a>(scopes: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let ok = |scope: &&str| (1..=128).contains(&scope.len()) && scope.bytes().all(|b| b.is_ascii_graphic());
+    scopes.filter(ok).take(200).map(str::to_owned).collect()
+}
+
+/// What is kept of a result: all of it, or only its id when it is too large.
+pub(crate) fn kept(result: &Value) -> Value {
+    if result.to_string().len() <= KEPT_BYTES_MAX {
+        return result.clone();
+    }
+    json!({"id": id(result.get("id").or_else(|| result.get("Id"))), "cut": true})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{code, id, kept, token};
+    use serde_json::json;
+
+    #[test]
+    fn only_plain_ids_pass() {
+        for (value, expected) in [
+            (json!("1500000000001"), Some("1500000000001")),
+            (json!(29_013_756_946_u64), Some("29013756946")),
+            (json!("00QXX0000000001AAA"), Some("00QXX0000000001AAA")),
+            (json!(""), None),
+            (json!("1/../2"), None),
+            (json!("1?x"), None),
+            (json!(-1), None),
+            (json!(1.5), None),
+            (json!(null), None),
+            (json!(["1"]), None),
+            (json!("1".repeat(33)), None),
+        ] {
+            assert_eq!(id(Some(&value)).as_deref(), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_token_cannot_break_a_header() {
+        assert!(token(&json!({"t": "a".repeat(10_000)}), "t").is_some());
+        for bad in ["", "a b", "a\r\nX: 1", "tökén"] {
+            assert_eq!(token(&json!({"t": bad}), "t"), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn codes_are_cut_and_large_results_are_not_kept() {
+        assert_eq!(code("BAD_AUTH <script>"), "BAD_AUTHscript");
+        assert_eq!(code(&"A".repeat(100)).len(), 64);
+        assert_eq!(kept(&json!({"id": "7", "x": "y".repeat(40_000)})), json!({"id": "7", "cut": true}));
+    }
+}
