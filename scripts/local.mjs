@@ -7,9 +7,10 @@
 import { spawn } from "node:child_process";
 import { createWriteStream, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
-import { join } from "node:path";
+import { dirname, join, relative } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Miniflare } from "miniflare";
+import { fireCrons } from "./crons.mjs";
 import { migrate, seedWorkspace } from "./database.mjs";
 import { at, bin, local, toolEnv } from "./repo.mjs";
 import { localSecrets } from "./secrets.mjs";
@@ -66,18 +67,36 @@ export async function prepareData() {
   return people;
 }
 
-function writeConfigurations(origin) {
+/** Writes every Worker's configuration, that of the first one (scripts/local-front.mjs) before the others. */
+function writeConfigurations(workers, origin) {
   const secrets = localSecrets();
   rmSync(local("workers"), { recursive: true, force: true });
-  return readWorkers().map((worker) => {
-    const folder = local("workers", worker.name);
+  const write = (name, configuration) => {
+    const folder = local("workers", name);
     mkdirSync(folder, { recursive: true });
     const file = join(folder, "wrangler.json");
-    writeFileSync(file, JSON.stringify(wranglerConfig(worker, { origin, folder }), null, 2));
+    writeFileSync(file, JSON.stringify(configuration(folder), null, 2));
+    return file;
+  };
+  const front = write("local-front", (folder) => ({
+    name: "local-front",
+    main: relative(folder, at("scripts", "local-front.mjs")),
+    no_bundle: true,
+    find_additional_modules: false,
+    compatibility_date: workers[0].config.compatibility_date,
+    compatibility_flags: ["service_binding_extra_handlers"], // gives a service binding the method `scheduled`
+    services: [
+      { binding: "GATEWAY", service: "gateway" },
+      ...workers.filter((worker) => worker.cron.length > 0).map(({ name }) => ({ binding: `CRON:${name}`, service: name })),
+    ],
+  }));
+  const files = workers.map((worker) => {
+    const file = write(worker.name, (folder) => wranglerConfig(worker, { origin, folder }));
     const values = Object.entries(secretsOf(worker, secrets)).map(([name, value]) => `${name}="${value}"\n`);
-    writeFileSync(join(folder, ".dev.vars"), values.join(""), { mode: 0o600 });
+    writeFileSync(join(dirname(file), ".dev.vars"), values.join(""), { mode: 0o600 });
     return file;
   });
+  return [front, ...files];
 }
 
 /**
@@ -87,7 +106,8 @@ function writeConfigurations(origin) {
  */
 export function startLocal({ port, people, log = () => {} }) {
   const origin = `http://localhost:${port}`;
-  const configurations = writeConfigurations(origin).flatMap((file) => ["-c", file]);
+  const workers = readWorkers();
+  const configurations = writeConfigurations(workers, origin).flatMap((file) => ["-c", file]);
   const options = ["--port", String(port), "--inspector-port", "0", "--persist-to", state, "--show-interactive-dev-session=false"];
   const child = spawn(bin("wrangler"), ["dev", ...configurations, ...options], {
     cwd: at(),
@@ -109,11 +129,20 @@ export function startLocal({ port, people, log = () => {} }) {
   const ended = new Promise((resolve) => child.once("close", resolve));
   const token = apiToken({ secret: localSecrets().JWT_HS256_SECRET, user: people.user });
   const addresses = { origin, ...people, apiToken: token };
+  let stopCrons = () => {};
+  ended.then(() => stopCrons());
   const ready = untilAnswered(origin, child, heard).then(() => {
     heard.ready = true;
+    stopCrons = fireCrons(workers, (worker, cron) => runCron(origin, worker.name, cron).catch(() => {}));
     writeFileSync(local("running.json"), JSON.stringify(addresses, null, 2), { mode: 0o600 });
   });
   return { ...addresses, ready, ended, stop: () => stopWrangler(child) };
+}
+
+/** Runs a cron Worker of a local run now; answers miniflare's outcome, "ok" when all went well. */
+export async function runCron(origin, name, cron = "") {
+  const response = await fetch(`${origin}/local/cron/${name}?cron=${encodeURIComponent(cron)}`, { method: "POST" });
+  return (await response.json()).outcome;
 }
 
 async function untilAnswered(origin, child, heard) {
