@@ -10,26 +10,20 @@ pub struct Event {
     id: AuditId,
     at: Timestamp,
     actor: String,
-    event: &'static str,
+    name: &'static str,
     subject: String,
     detail: Value,
     request_id: String,
 }
 
 /// Mints an event. `detail` holds ids, codes and counts only.
-pub fn event(
-    world: &World<'_>,
-    actor: &str,
-    event: &'static str,
-    subject: &str,
-    detail: Value,
-) -> Result<Event, Error> {
+pub fn event(world: &World<'_>, actor: &str, name: &'static str, subject: &str, detail: Value) -> Result<Event, Error> {
     let id = AuditId::from_body(&crypto::id::mint_body(world.random)?).ok_or(Error::NoRandom)?;
     Ok(Event {
         id,
         at: world.now,
         actor: actor.to_owned(),
-        event,
+        name,
         subject: subject.to_owned(),
         detail,
         request_id: world.request_id.clone(),
@@ -52,7 +46,7 @@ impl Event {
             id: &self.id,
             at: self.at,
             actor: &self.actor,
-            event: self.event,
+            event: self.name,
             subject: &self.subject,
             detail: self.detail.clone(),
             request_id: &self.request_id,

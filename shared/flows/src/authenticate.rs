@@ -45,8 +45,7 @@ pub async fn authenticate(world: &World<'_>, bearer: Option<&str>, workspace: Op
     let user = user_of_jwt(world, bearer).await?;
     let workspace = workspace.ok_or(Error::WorkspaceRequired)?;
     let workspace = WorkspaceId::parse(workspace).ok_or(Error::WorkspaceNotFound)?;
-    let access =
-        workspaces::fetch_member(world.directory, &workspace, &user).await?.ok_or(Error::WorkspaceNotFound)?;
+    let access = workspaces::fetch_member(world.directory, &workspace, &user).await?.ok_or(Error::WorkspaceNotFound)?;
     Ok(caller(access, user.to_string()))
 }
 

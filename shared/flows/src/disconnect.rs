@@ -24,8 +24,7 @@ pub struct Disconnected {
 pub async fn disconnect(world: &World<'_>, caller: &Caller, crm: Crm) -> Result<Disconnected, Error> {
     caller.require_admin()?;
     let tenant = world.tenant(&caller.workspace_id, &caller.shard)?;
-    let connection =
-        connections::fetch(tenant.db, &tenant.scope, crm).await?.ok_or(Error::NotConnected(crm))?;
+    let connection = connections::fetch(tenant.db, &tenant.scope, crm).await?.ok_or(Error::NotConnected(crm))?;
     let tokens = open_tokens(world, caller, &connection);
 
     let event = audit::event(
@@ -37,10 +36,7 @@ pub async fn disconnect(world: &World<'_>, caller: &Caller, crm: Crm) -> Result<
     )?;
     let outcomes = tenant
         .db
-        .batch(vec![
-            connections::disconnect(&tenant.scope, crm, world.now),
-            event.append_if_changed(&tenant.scope),
-        ])
+        .batch(vec![connections::disconnect(&tenant.scope, crm, world.now), event.append_if_changed(&tenant.scope)])
         .await?;
     let was_connected = store::db::nth(&outcomes, 0)?.changes > 0;
     world.gate.forget(&caller.connection(crm)).await;
@@ -49,10 +45,9 @@ pub async fn disconnect(world: &World<'_>, caller: &Caller, crm: Crm) -> Result<
         Some((access, refresh)) => revoke(world, crm, &connection, access.as_ref(), refresh.as_ref()).await,
         None => false,
     };
-    world.log.event(
-        "connection_disconnected",
-        &[("crm", crm.as_str()), ("workspace_id", caller.workspace_id.as_str())],
-    );
+    world
+        .log
+        .event("connection_disconnected", &[("crm", crm.as_str()), ("workspace_id", caller.workspace_id.as_str())]);
     Ok(Disconnected { revoked, was_connected })
 }
 

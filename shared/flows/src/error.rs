@@ -215,7 +215,7 @@ impl Error {
     pub const fn kind(&self) -> Kind {
         match self {
             Self::TokenRequired | Self::TokenInvalid | Self::TokenExpired => Kind::Unauthenticated,
-            Self::AdminRequired => Kind::Forbidden,
+            Self::AdminRequired | Self::ConsentDenied(_) => Kind::Forbidden,
             Self::WorkspaceNotFound | Self::WriteNotFound => Kind::NotFound,
             Self::WorkspaceRequired
             | Self::UnknownCrm
@@ -230,7 +230,6 @@ impl Error {
             | Self::StateForeignBrowser
             | Self::CodeMissing(_)
             | Self::InstallNotSupported => Kind::Malformed,
-            Self::ConsentDenied(_) => Kind::Forbidden,
             Self::IdempotencyKeyReused | Self::NotConnected(_) | Self::WrongAccount { .. } => Kind::Conflict,
             Self::BodyTooLarge { .. } => Kind::TooLarge,
             Self::TooManyWrites { .. } | Self::WritesRefused(_) => Kind::Unprocessable,

@@ -137,8 +137,7 @@ async fn exchange(
     consumed: &Consumed,
 ) -> Result<Token, Error> {
     let aad = Aad { scope: STATE_SCOPE, connection: state_hash, column: Column::PkceVerifier, generation: 0 };
-    let verifier =
-        vault::open(world.state_keys()?, &aad, &consumed.verifier_sealed).map_err(|_| Error::Unsealable)?;
+    let verifier = vault::open(world.state_keys()?, &aad, &consumed.verifier_sealed).map_err(|_| Error::Unsealable)?;
     let request = provider(crm)
         .token_request(app, &Grant::Code { code, verifier: &verifier }, consumed.login_host.as_deref())
         .map_err(|_| Error::LoginHostRefused)?;

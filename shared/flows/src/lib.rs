@@ -3,8 +3,20 @@
 //! In scope: the order in which things happen, and what is committed together. Out of scope: SQL text (`store`), a CRM's HTTP
 //! (`providers`), Cloudflare (`edge`), HTML (`pages`).
 
+pub mod audit;
+pub mod authenticate;
+pub mod disconnect;
 pub mod error;
+pub mod finish_oauth;
 pub mod gate;
+pub mod process_writes;
+pub mod read_connections;
+pub mod read_writes;
+pub mod reconcile_writes;
+pub mod return_to;
+pub mod send_lot;
+pub mod start_oauth;
+pub mod submit_writes;
 pub mod world;
 
 pub use error::{Error, Kind};

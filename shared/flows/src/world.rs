@@ -24,8 +24,8 @@ pub trait Http {
 /// Rings the queue. A ring that is lost costs time, not a write: the log is the truth.
 #[async_trait(?Send)]
 pub trait Queue {
-    /// Enqueues doorbells.
-    async fn ring(&self, doorbells: Vec<Doorbell>) -> Result<(), QueueUnavailable>;
+    /// Enqueues doorbells, to be heard after `delay_secs` (at most 12 hours).
+    async fn ring(&self, doorbells: Vec<Doorbell>, delay_secs: u32) -> Result<(), QueueUnavailable>;
 }
 
 /// The queue did not take the message (or took it and did not say so).

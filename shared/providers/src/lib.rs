@@ -14,6 +14,7 @@ pub mod oauth;
 pub mod failure;
 pub mod hubspot;
 pub mod salesforce;
+pub mod stub;
 
 mod encode;
 mod hostile;

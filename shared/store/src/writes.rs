@@ -307,7 +307,8 @@ impl Settled {
     }
 }
 
-/// Settles leased writes; a write whose lease was lost meanwhile keeps what its new holder made of it.
+/// Settles leased writes. A write that was in doubt once stays so until it is final: a refusal in between proves nothing.
+/// A write whose lease was lost meanwhile keeps what its new holder made of it.
 pub fn settle(scope: &WorkspaceScope, crm: Crm, lease_id: &str, settled: &[Settled], now: Timestamp) -> Statement {
     let rows: Vec<Value> = settled.iter().map(Settled::row).collect();
     Statement::new(
@@ -315,7 +316,7 @@ pub fn settle(scope: &WorkspaceScope, crm: Crm, lease_id: &str, settled: &[Settl
              status = j.value->>'status', retry_count = j.value->>'retry_count',
              next_retry_at = j.value->>'next_retry_at',
              permanent_failure = (j.value->>'status' = 'permanent_failure'),
-             in_doubt = (j.value->>'status' = 'unknown'),
+             in_doubt = MAX(in_doubt, j.value->>'status' = 'unknown'),
              error_class = j.value->>'class', error_code = j.value->>'code', error_detail = j.value->>'detail',
              provider_correlation_id = j.value->>'correlation',
              external_ids_json = j.value->>'ids', response_json = COALESCE(j.value->>'response', response_json),

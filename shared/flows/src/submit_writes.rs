@@ -1,0 +1,169 @@
+//! Accepting curated writes: checked, given their keys, planned in the log, and rung through the queue.
+//!
+//! One round trip: plan, audit and read-back are one batch. The log is the truth from then on; a queue that cannot be rung
+//! costs time until the reconciler comes by, never a write.
+
+use crate::authenticate::Caller;
+use crate::read_writes::WriteView;
+use crate::{Error, World, audit};
+use model::curated::{CuratedWrite, WRITES_PER_REQUEST_MAX};
+use model::doorbell::{Doorbell, WRITES_PER_DOORBELL_MAX};
+use model::{Crm, WriteId};
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use store::db::nth;
+use store::writes::{self, Key, NewWrite, Write};
+
+/// The answer for one submitted write, in the order they came.
+#[derive(Clone, Debug)]
+pub struct Accepted {
+    /// The row it has in the log.
+    pub write: WriteView,
+    /// It was there before this request, or earlier in it.
+    pub duplicate: bool,
+}
+
+/// How many bytes of body a submit may have: a hundred of the largest writes, and their brackets.
+pub const BODY_BYTES_MAX: usize = model::curated::WRITE_BYTES_MAX * WRITES_PER_REQUEST_MAX + 65_536;
+
+/// Submits one write or `{"writes": [...]}`. `Err` when nothing was stored; inside, each write has its own answer, since one
+/// whose key was used with other content must not keep the others out.
+pub async fn submit_writes(
+    world: &World<'_>,
+    caller: &Caller,
+    body: &Value,
+) -> Result<Vec<Result<Accepted, Error>>, Error> {
+    let curated = read(body)?;
+    let planned = curated.iter().map(|write| plan(caller, write)).collect::<Vec<_>>();
+    let rows = store(world, caller, &planned).await?;
+    let answers = answer(world, &planned, &rows);
+    ring(world, caller, &rows).await;
+    Ok(answers)
+}
+
+fn read(body: &Value) -> Result<Vec<CuratedWrite>, Error> {
+    let submitted = match body.get("writes") {
+        Some(Value::Array(writes)) => writes.as_slice(),
+        Some(_) => return Err(Error::MalformedJson("`writes` must be a list".to_owned())),
+        None => std::slice::from_ref(body),
+    };
+    if submitted.is_empty() {
+        return Err(Error::MalformedJson("`writes` is empty".to_owned()));
+    }
+    if submitted.len() > WRITES_PER_REQUEST_MAX {
+        return Err(Error::TooManyWrites { max: WRITES_PER_REQUEST_MAX, given: submitted.len() });
+    }
+    let mut accepted = Vec::with_capacity(submitted.len());
+    let mut refused = Vec::new();
+    for (index, value) in submitted.iter().enumerate() {
+        match CuratedWrite::from_json(value) {
+            Ok(write) => accepted.push(write),
+            Err(why) => refused.push((index, why)),
+        }
+    }
+    if refused.is_empty() { Ok(accepted) } else { Err(Error::WritesRefused(refused)) }
+}
+
+/// The row of a write: its key, and the fingerprint by which a repeat with other content is noticed.
+fn plan(caller: &Caller, write: &CuratedWrite) -> NewWrite {
+    let action = write.action.as_str();
+    let key = crypto::idempotency::key(
+        &caller.workspace_id,
+        write.crm,
+        &write.object_type,
+        &write.object_id,
+        action,
+        &write.source_event_id,
+    );
+    let payload = json!(write).to_string();
+    NewWrite {
+        crm: write.crm,
+        key: key.as_str().to_owned(),
+        request_hash: crypto::idempotency::fingerprint(payload.as_bytes()),
+        action,
+        object_type: write.object_type.clone(),
+        object_id: write.object_id.clone(),
+        source_event_id: write.source_event_id.clone(),
+        payload,
+    }
+}
+
+type Rows = BTreeMap<(Crm, String), Write>;
+
+async fn store(world: &World<'_>, caller: &Caller, planned: &[NewWrite]) -> Result<Rows, Error> {
+    let tenant = world.tenant(&caller.workspace_id, &caller.shard)?;
+    let keys: Vec<Key> = planned.iter().map(|write| Key { crm: write.crm, key: write.key.clone() }).collect();
+    let ids: Vec<Option<WriteId>> = planned.iter().map(|write| WriteId::of(write.crm, &write.key)).collect();
+    let event = audit::event(
+        world,
+        &caller.actor,
+        "writes_planned",
+        caller.workspace_id.as_str(),
+        json!({"submitted": planned.len(), "writes": ids}),
+    )?;
+    let outcomes = tenant
+        .db
+        .batch(vec![
+            writes::plan(&tenant.scope, planned, &world.request_id, world.now),
+            event.append_if_changed(&tenant.scope),
+            writes::select_by_keys(&tenant.scope, &keys),
+        ])
+        .await?;
+    let rows = nth(&outcomes, 2)?.rows::<Write>()?;
+    Ok(rows.into_iter().map(|row| ((row.crm, row.idempotency_key.clone()), row)).collect())
+}
+
+fn answer(world: &World<'_>, planned: &[NewWrite], rows: &Rows) -> Vec<Result<Accepted, Error>> {
+    let mut seen = std::collections::BTreeSet::new();
+    planned
+        .iter()
+        .map(|write| {
+            let place = (write.crm, write.key.clone());
+            // No row: the plan left it out because there is no connection to write through.
+            let row = rows.get(&place).ok_or(Error::NotConnected(write.crm))?;
+            if row.request_hash != write.request_hash {
+                return Err(Error::IdempotencyKeyReused);
+            }
+            let first_here = seen.insert(place);
+            Ok(Accepted { write: WriteView::of(row), duplicate: !first_here || row.request_id != world.request_id })
+        })
+        .collect()
+}
+
+/// Rings for every write that is not final: also for duplicates, whose first doorbell may have been lost.
+async fn ring(world: &World<'_>, caller: &Caller, rows: &Rows) {
+    let mut due: BTreeMap<Crm, Vec<WriteId>> = BTreeMap::new();
+    for row in rows.values().filter(|row| !row.status.is_final()) {
+        if let Some(id) = row.id() {
+            due.entry(row.crm).or_default().push(id);
+        }
+    }
+    let doorbells: Vec<Doorbell> = due
+        .iter()
+        .flat_map(|(crm, ids)| ids.chunks(WRITES_PER_DOORBELL_MAX).map(move |ids| (*crm, ids)))
+        .map(|(crm, ids)| Doorbell {
+            connection: caller.connection(crm),
+            writes: ids.to_vec(),
+            request_id: world.request_id.clone(),
+        })
+        .collect();
+    if !doorbells.is_empty() && world.queue.ring(doorbells, 0).await.is_err() {
+        world.log.event("doorbell_lost", &[("workspace_id", caller.workspace_id.as_str())]);
+    }
+}
+
+/// One answer as the API shows it.
+#[derive(Serialize)]
+pub struct AcceptedView<'a> {
+    #[serde(flatten)]
+    write: &'a WriteView,
+    duplicate: bool,
+}
+
+impl Accepted {
+    /// For the API.
+    pub const fn view(&self) -> AcceptedView<'_> {
+        AcceptedView { write: &self.write, duplicate: self.duplicate }
+    }
+}
