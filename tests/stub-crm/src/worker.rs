@@ -1,0 +1,124 @@
+//! The stand-in as a Worker: every request goes to one Durable Object, which holds all state in memory.
+//!
+//! Not on the way of a request: storage. A snapshot is written by an alarm a moment after a change, so a burst of
+//! writes costs one. What was written in the last second before a crash may be gone; a stand-in may do that.
+
+use crate::{Answer, Config, Fate, Request as Asked, StubCrm};
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
+use worker::js_sys::{Error as JsError, Object, Reflect, Uint8Array};
+use worker::wasm_bindgen::{JsValue, prelude::Closure};
+use worker::web_sys::ReadableStream;
+use worker::{
+    Context, Delay, DurableObject, Env, Request, Response, ResponseBody, ResponseBuilder, Result, State,
+    durable_object, event,
+};
+
+/// A storage value may have 2 MB.
+const CHUNK_BYTES: usize = 1_500_000;
+/// How long a change waits for others before it is stored, plus a second for every chunk stored last time.
+const SETTLE: Duration = Duration::from_millis(500);
+const COUNT: &str = "chunks";
+
+/// Forwards to the one object.
+#[event(fetch)]
+async fn fetch(request: Request, env: Env, _: Context) -> Result<Response> {
+    env.durable_object("STAND_IN")?.id_from_name("stand-in")?.get_stub()?.fetch_with_request(request).await
+}
+
+/// The one instance.
+#[durable_object]
+pub struct StubCrmObject {
+    state: State,
+    config: Config,
+    crm: RefCell<Option<StubCrm>>,
+    dirty: Cell<bool>,
+    chunks: Cell<u32>,
+}
+
+impl DurableObject for StubCrmObject {
+    fn new(state: State, env: Env) -> Self {
+        let config = env.var("STAND_IN_CONFIG").map(|text| text.to_string()).unwrap_or_default();
+        let config = serde_json::from_str(&config).unwrap_or_default();
+        Self { state, config, crm: RefCell::default(), dirty: Cell::default(), chunks: Cell::default() }
+    }
+
+    async fn fetch(&self, mut request: Request) -> Result<Response> {
+        self.wake().await?;
+        let asked = Asked {
+            method: request.method().to_string(),
+            url: request.inner().url(),
+            headers: request.headers().entries().collect(),
+            body: request.bytes().await?,
+        };
+        let now_ms = i64::try_from(worker::Date::now().as_millis()).unwrap_or_default();
+        let answer = self.crm.borrow_mut().as_mut().map(|crm| crm.handle(&asked, now_ms)).unwrap_or_default();
+        if !self.dirty.replace(true) {
+            self.state.storage().set_alarm(SETTLE + Duration::from_secs(self.chunks.get().into())).await?;
+        }
+        if answer.delay_ms > 0 {
+            Delay::from(Duration::from_millis(answer.delay_ms)).await;
+        }
+        carry(answer)
+    }
+
+    async fn alarm(&self) -> Result<Response> {
+        self.wake().await?;
+        self.dirty.set(false);
+        let snapshot = self.crm.borrow().as_ref().and_then(|crm| serde_json::to_vec(crm).ok()).unwrap_or_default();
+        let values = Object::new();
+        let mut chunks: u32 = 0;
+        for chunk in snapshot.chunks(CHUNK_BYTES) {
+            Reflect::set(&values, &key(chunks).into(), &Uint8Array::from(chunk))?;
+            chunks += 1;
+        }
+        Reflect::set(&values, &COUNT.into(), &chunks.into())?;
+        self.chunks.set(chunks);
+        self.state.storage().put_multiple_raw(values).await?;
+        Response::empty()
+    }
+}
+
+impl StubCrmObject {
+    /// Reads the snapshot, once. A snapshot of another build that does not fit is a new beginning.
+    async fn wake(&self) -> Result<()> {
+        if self.crm.borrow().is_some() {
+            return Ok(());
+        }
+        let stored = self.state.storage().list().await?;
+        let mut snapshot = Vec::new();
+        for number in 0..stored.get(&COUNT.into()).as_f64().map_or(0, |count| count as u32) {
+            snapshot.extend(Uint8Array::new(&stored.get(&key(number).into())).to_vec());
+        }
+        let mut crm: StubCrm = serde_json::from_slice(&snapshot).unwrap_or_else(|_| StubCrm::new(self.config.clone()));
+        crm.register(self.config.clone());
+        self.crm.borrow_mut().get_or_insert(crm);
+        Ok(())
+    }
+}
+
+fn key(number: u32) -> String {
+    format!("chunk/{number:04}")
+}
+
+/// An answer as a response; a lost one as a response whose body breaks off.
+fn carry(answer: Answer) -> Result<Response> {
+    let mut builder = ResponseBuilder::new().with_status(answer.status.max(200));
+    for (name, value) in &answer.headers {
+        builder = builder.with_header(name, value)?;
+    }
+    if answer.fate == Fate::Deliver {
+        return Ok(if answer.body.is_empty() {
+            builder.empty()
+        } else {
+            builder.body(ResponseBody::Body(answer.body))
+        });
+    }
+    let source = Object::new();
+    let broken = Closure::once_into_js(|| -> std::result::Result<(), JsValue> {
+        Err(JsError::new("the connection was lost").into())
+    });
+    Reflect::set(&source, &"pull".into(), &broken)?;
+    let stream = ReadableStream::new_with_underlying_source(&source)?;
+    Ok(ResponseBuilder::new().with_status(200).body(ResponseBody::Stream(stream)))
+}
