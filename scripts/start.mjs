@@ -3,11 +3,12 @@
 //
 //   npm start -- --port 9000     another port than 8787
 
-import { main, option, seconds, step, Stop } from "./steps.mjs";
+import { main, option, step, Stop } from "./steps.mjs";
 import { continueUnderPinnedNode, ensureToolchain } from "./toolchain.mjs";
 
 main(import.meta, async () => {
-  const began = performance.now();
+  // Wall time since the first process: the set-up may go on under another Node.
+  process.env.CONDUIT_BEGAN ??= String(Date.now());
   const port = Number(option("port", process.env.PORT ?? "8787"));
   if (!Number.isInteger(port) || port < 1 || port > 65535) throw new Stop("--port takes a number from 1 to 65535.");
   await ensureToolchain();
@@ -38,15 +39,16 @@ main(import.meta, async () => {
     running = startLocal({ port, people, log: (text) => process.stdout.write(text) });
     await running.ready;
   }, { announce: false });
-  print(running, began);
+  print(running);
   await running.ended;
   if (stopping === null) throw new Stop("wrangler has ended by itself; its last words are in .local/wrangler.log.");
   await stopping;
 });
 
-function print({ origin, workspace, user, token, apiToken }, began) {
+function print({ origin, workspace, user, token, apiToken }) {
+  const ready = ((Date.now() - Number(process.env.CONDUIT_BEGAN)) / 1000).toFixed(1);
   console.log(`
-Conduit answers at ${origin} (ready in ${seconds(began)})
+Conduit answers at ${origin} (ready in ${ready} s)
 
   workspace       ${workspace}
   API token       ${apiToken}
