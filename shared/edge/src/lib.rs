@@ -1,1 +1,33 @@
-//! Placeholder.
+//! Cloudflare to [`flows::World`], requests to words, words to responses: the only crate that knows Cloudflare.
+//!
+//! In scope: bindings, D1, fetch, queue, gate, signatures, logs, status codes, headers. Out of scope: deciding anything.
+//! A door calls [`serve`], [`consume`] or [`scheduled`]; each builds the world, runs one deed and answers. A Durable
+//! Object takes its world from [`Ports`].
+
+pub mod bindings;
+pub mod body;
+pub mod configuration;
+pub mod consume;
+pub mod db;
+pub mod entry;
+pub mod forward;
+pub mod gate;
+pub mod http;
+pub mod js;
+pub mod jwks;
+pub mod log;
+pub mod ports;
+pub mod query;
+pub mod queue;
+pub mod reply;
+pub mod request;
+pub mod respond;
+pub mod rounds;
+pub mod signatures;
+pub mod waiting;
+
+pub use consume::{Batch, Heard, consume};
+pub use entry::{Door, ErrorPage, Incoming, Outgoing, scheduled, serve};
+pub use ports::Ports;
+pub use reply::Reply;
+pub use request::Request;

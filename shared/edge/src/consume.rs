@@ -1,0 +1,193 @@
+//! The way in for queue consumers: messages to doorbells, grouped by connection, each group settled by itself.
+//!
+//! A batch may hold many messages of one connection; they are one piece of work, so their writes are joined (in lots of
+//! at most [`WRITES_PER_DOORBELL_MAX`], one after the other), while the groups of different connections go on together: a
+//! slow CRM holds up nobody else. A message that cannot be read is logged and dropped: the log is the truth, and the
+//! reconciler rings again.
+//!
+//! ```ignore
+//! #[event(queue)]
+//! async fn queue(batch: edge::Batch, env: Env, _ctx: Context) -> worker::Result<()> {
+//!     edge::consume("crm-write-processor", batch, env, async |world, doorbell| {
+//!         flows::process_writes(world, &doorbell).await?;
+//!         Ok(Heard::Done)
+//!     })
+//!     .await
+//! }
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+
+use flows::world::Log;
+use flows::{Error, World};
+use js_sys::JSON;
+use model::connection::ConnectionKey;
+use model::doorbell::{Doorbell, WRITES_PER_DOORBELL_MAX};
+use worker::{Env, MessageExt, QueueRetryOptionsBuilder, RawMessage};
+
+use crate::log::Lines;
+use crate::{Ports, entry, log, waiting};
+
+/// A failed group's messages come back after this; the queue gives up after `max_retries` and the reconciler takes over.
+const RETRY_SECS: u32 = 10;
+
+/// What the runtime hands to a consumer.
+pub type Batch = worker::MessageBatch<()>;
+
+/// What became of a doorbell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Heard {
+    /// Answered: the messages are acknowledged.
+    Done,
+    /// The messages come back after so many seconds.
+    AgainAfterSecs(u32),
+}
+
+/// Takes one batch of the doorbell queue.
+pub async fn consume<F>(worker: &'static str, batch: Batch, env: Env, deed: F) -> worker::Result<()>
+where
+    F: AsyncFn(&World<'_>, Doorbell) -> Result<Heard, Error>,
+{
+    log::on_panic(worker);
+    let groups = group(worker, &batch);
+    let work = groups.into_iter().map(|group| -> Pin<Box<dyn Future<Output = ()>>> {
+        let (env, deed) = (&env, &deed);
+        Box::pin(async move {
+            let heard = hear(worker, env, &group, deed).await;
+            for message in &group.messages {
+                settle(message, heard);
+            }
+        })
+    });
+    waiting::all(work.collect()).await;
+    Ok(())
+}
+
+struct Group {
+    doorbells: Vec<Doorbell>,
+    request_id: String,
+    messages: Vec<RawMessage>,
+}
+
+async fn hear<F>(worker: &'static str, env: &Env, group: &Group, deed: &F) -> Heard
+where
+    F: AsyncFn(&World<'_>, Doorbell) -> Result<Heard, Error>,
+{
+    let lines = Rc::new(Lines::new(worker, group.request_id.clone()));
+    let ports = match Ports::open(env, &lines) {
+        Ok(ports) => ports,
+        Err(error) => {
+            entry::refused(&lines, &error, &[]);
+            return Heard::AgainAfterSecs(RETRY_SECS);
+        }
+    };
+    let mut heard = Heard::Done;
+    for doorbell in &group.doorbells {
+        let crm = doorbell.connection.crm.as_str();
+        let workspace_id = doorbell.connection.workspace_id.clone();
+        // A fresh time for each: a lot may take minutes.
+        heard = heard.max(deed(&ports.world(), doorbell.clone()).await.unwrap_or_else(|error| {
+            entry::refused(&lines, &error, &[("crm", crm), ("workspace_id", workspace_id.as_str())]);
+            Heard::AgainAfterSecs(RETRY_SECS)
+        }));
+    }
+    heard
+}
+
+/// The messages by connection; what cannot be read is acknowledged and logged.
+fn group(worker: &'static str, batch: &Batch) -> Vec<Group> {
+    let mut found = Vec::new();
+    for message in batch.raw_iter() {
+        if let Some(doorbell) = read(&message) {
+            found.push((doorbell, message));
+        } else {
+            Lines::new(worker, entry::random_id()).event("message_unreadable", &[]);
+            settle(&message, Heard::Done);
+        }
+    }
+    let mut groups: BTreeMap<ConnectionKey, Group> = BTreeMap::new();
+    let mut bells: Vec<Doorbell> = Vec::new();
+    for (doorbell, message) in found {
+        let group = groups.entry(doorbell.connection.clone()).or_insert_with(|| Group {
+            doorbells: Vec::new(),
+            request_id: doorbell.request_id.clone(),
+            messages: Vec::new(),
+        });
+        group.messages.push(message);
+        bells.push(doorbell);
+    }
+    for doorbell in join(bells) {
+        if let Some(group) = groups.get_mut(&doorbell.connection) {
+            group.doorbells.push(doorbell);
+        }
+    }
+    groups.into_values().collect()
+}
+
+/// Doorbells of one connection become as few as possible, each write named once.
+fn join(doorbells: Vec<Doorbell>) -> Vec<Doorbell> {
+    let mut by_connection: BTreeMap<ConnectionKey, (String, BTreeSet<model::WriteId>)> = BTreeMap::new();
+    for doorbell in doorbells {
+        let (_, writes) =
+            by_connection.entry(doorbell.connection).or_insert_with(|| (doorbell.request_id, BTreeSet::new()));
+        writes.extend(doorbell.writes);
+    }
+    let mut joined = Vec::new();
+    for (connection, (request_id, writes)) in by_connection {
+        let writes: Vec<_> = writes.into_iter().collect();
+        for lot in writes.chunks(WRITES_PER_DOORBELL_MAX) {
+            let (connection, request_id) = (connection.clone(), request_id.clone());
+            joined.push(Doorbell { connection, writes: lot.to_vec(), request_id });
+        }
+    }
+    joined
+}
+
+/// A body that is JSON text, or a value that JSON can write.
+fn read(message: &RawMessage) -> Option<Doorbell> {
+    let body = message.body();
+    let text = body.as_string().or_else(|| JSON::stringify(&body).ok().map(String::from))?;
+    serde_json::from_str(&text).ok()
+}
+
+fn settle(message: &RawMessage, heard: Heard) {
+    match heard {
+        Heard::Done => message.ack(),
+        Heard::AgainAfterSecs(secs) => {
+            message.retry_with_options(&QueueRetryOptionsBuilder::new().with_delay_seconds(secs).build());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::join;
+    use model::connection::ConnectionKey;
+    use model::doorbell::Doorbell;
+    use model::{Crm, WorkspaceId, WriteId};
+
+    fn bell(workspace: &str, writes: impl IntoIterator<Item = u32>) -> Doorbell {
+        let workspace_id = WorkspaceId::parse(workspace).unwrap();
+        Doorbell {
+            connection: ConnectionKey { workspace_id, shard: "DB".into(), crm: Crm::Hubspot },
+            writes: writes.into_iter().map(|n| WriteId::parse(&format!("wr_h{n:03}")).unwrap()).collect(),
+            request_id: "r1".into(),
+        }
+    }
+
+    #[test]
+    fn doorbells_of_one_connection_are_joined_and_each_write_named_once() {
+        let joined = join(vec![bell("ws_a", [1, 2]), bell("ws_b", [1]), bell("ws_a", [2, 3])]);
+        assert_eq!(joined, vec![bell("ws_a", [1, 2, 3]), bell("ws_b", [1])]);
+    }
+
+    #[test]
+    fn a_lot_is_never_larger_than_a_doorbell() {
+        let joined = join(vec![bell("ws_a", 0..100), bell("ws_a", 50..250)]);
+        assert_eq!(joined.iter().map(|bell| bell.writes.len()).collect::<Vec<_>>(), [100, 100, 50]);
+        assert!(join(Vec::new()).is_empty());
+    }
+}

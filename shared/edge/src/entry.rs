@@ -1,0 +1,134 @@
+//! The way in for HTTP and cron doors: builds the world, runs the deed, makes a response of what it came to.
+//!
+//! A door is one screen:
+//!
+//! ```ignore
+//! use edge::{Door, Incoming, Outgoing, Reply, serve};
+//! use worker::{Context, Env, event};
+//!
+//! #[event(fetch)]
+//! async fn fetch(request: Incoming, env: Env, _ctx: Context) -> worker::Result<Outgoing> {
+//!     serve(Door::api("crm-writes"), request, env, async |world, request| {
+//!         let caller = flows::authenticate(world, request.bearer(), request.query("workspace_id")?).await?;
+//!         match (request.method().as_str(), request.rest()) {
+//!             ("POST", None) => {
+//!                 let body = request.json(edge::request::BODY_BYTES_MAX).await?;
+//!                 Ok(Reply::json(202, &flows::submit_writes(world, &caller, &body).await?))
+//!             }
+//!             ("GET", Some(id)) => Ok(Reply::json(200, &flows::show_write(world, &caller, id).await?)),
+//!             _ => Ok(Reply::method_not_allowed("GET, POST")),
+//!         }
+//!     })
+//!     .await
+//! }
+//! ```
+//!
+//! A door that browsers meet passes a renderer, `Door::browser("hubspot-oauth-callback", pages_error)`: a refusal is then
+//! a page where the request accepts `text/html`, and a problem document elsewhere. A cron door calls [`scheduled`], a
+//! queue consumer [`crate::consume()`].
+
+use std::error::Error as _;
+use std::rc::Rc;
+
+use crypto::random::{OsRandom, array};
+use flows::{Error, World};
+use worker::Env;
+
+use crate::log::Lines;
+use crate::{Ports, Reply, Request, log, query, respond};
+
+/// The request as the runtime gives it.
+pub type Incoming = worker::web_sys::Request;
+/// The response as the runtime takes it.
+pub type Outgoing = worker::web_sys::Response;
+/// Makes a whole HTML page of a refusal and the request's id.
+pub type ErrorPage = fn(&Error, &str) -> String;
+
+/// What the edge must know of a door.
+#[derive(Clone, Copy)]
+pub struct Door {
+    worker: &'static str,
+    page: Option<ErrorPage>,
+}
+
+impl Door {
+    /// A door for programs.
+    pub const fn api(worker: &'static str) -> Self {
+        Self { worker, page: None }
+    }
+
+    /// A door that people's browsers meet.
+    pub const fn browser(worker: &'static str, page: ErrorPage) -> Self {
+        Self { worker, page: Some(page) }
+    }
+}
+
+/// Answers one HTTP request.
+pub async fn serve<F>(door: Door, raw: Incoming, env: Env, deed: F) -> worker::Result<Outgoing>
+where
+    F: AsyncFnOnce(&World<'_>, &Request) -> Result<Reply, Error>,
+{
+    log::on_panic(door.worker);
+    let id = request_id(&raw);
+    let lines = Rc::new(Lines::new(door.worker, id.clone()));
+    let request = Request::new(raw, id);
+    let mut counts = None;
+    let outcome = match Ports::open(&env, &lines) {
+        Ok(ports) => {
+            let outcome = deed(&ports.world(), &request).await;
+            counts = ports.counts();
+            outcome
+        }
+        Err(error) => Err(error),
+    };
+    Ok(match outcome {
+        Ok(reply) => respond::answer(&reply, request.id(), counts.as_deref())?,
+        Err(error) => {
+            refused(&lines, &error, &[("method", &request.method()), ("path", request.path())]);
+            let page = door.page.filter(|_| request.accepts_html()).map(|page| page(&error, request.id()));
+            respond::refuse(&error, page, request.id(), counts.as_deref())?
+        }
+    })
+}
+
+/// Runs one cron job. A failure is logged: the next run finds the same state.
+pub async fn scheduled<F>(worker: &'static str, env: Env, deed: F)
+where
+    F: AsyncFnOnce(&World<'_>) -> Result<(), Error>,
+{
+    log::on_panic(worker);
+    let lines = Rc::new(Lines::new(worker, random_id()));
+    let outcome = match Ports::open(&env, &lines) {
+        Ok(ports) => deed(&ports.world()).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = outcome {
+        refused(&lines, &error, &[]);
+    }
+}
+
+/// Logs why a deed did not happen: its code, and the cause's words, which name codes and never a secret.
+pub(crate) fn refused(lines: &Lines, error: &Error, more: &[(&'static str, &str)]) {
+    let status = respond::status(error.kind()).to_string();
+    let reason = error.source().map(ToString::to_string).unwrap_or_default();
+    let mut fields = vec![("code", error.code()), ("status", status.as_str()), ("reason", reason.as_str())];
+    fields.extend_from_slice(more);
+    lines.with_caller("refused", &fields);
+}
+
+/// The gateway's id for this request, else Cloudflare's, else a random one. The functions are reached through the
+/// gateway only, which replaces what a caller sent.
+fn request_id(raw: &Incoming) -> String {
+    let header = |name: &str| raw.headers().get(name).ok().flatten().filter(|text| query::is_request_id(text));
+    header("x-request-id").or_else(|| header("cf-ray")).unwrap_or_else(random_id)
+}
+
+/// An id for work that came without one.
+pub fn random_id() -> String {
+    use std::fmt::Write as _;
+    let bytes: [u8; 12] = array(&OsRandom).unwrap_or_default();
+    bytes.iter().fold(String::with_capacity(24), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,43 @@
+//! Hands a request on to another Worker, untouched but for its id: what the gateway does.
+
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use worker::Env;
+
+use crate::bindings::Bindings;
+use crate::log::Lines;
+use crate::{Incoming, Outgoing, Reply, js, query, respond};
+use flows::world::Log;
+
+/// The id of a request that comes from outside: Cloudflare's, else a random one; never what the caller sent.
+pub fn outer_request_id(raw: &Incoming) -> String {
+    let ray = raw.headers().get("cf-ray").ok().flatten().filter(|text| query::is_request_id(text));
+    ray.unwrap_or_else(crate::entry::random_id)
+}
+
+/// The answer of the Worker bound as `binding`; `None` when nothing is bound there.
+pub async fn to(env: &Env, binding: &str, raw: &Incoming, request_id: &str) -> Option<worker::Result<Outgoing>> {
+    let service = Bindings::from_env(env).service(binding)?;
+    let answer = async {
+        let request = Incoming::new_with_request(raw)?;
+        request.headers().set("x-request-id", request_id)?;
+        let answer = JsFuture::from(service.fetch(&request)?).await?;
+        Ok::<Outgoing, JsValue>(answer.unchecked_into())
+    };
+    Some(match answer.await {
+        Ok(answer) => Ok(answer),
+        Err(thrown) => {
+            let lines = Lines::new("gateway", request_id.to_owned());
+            lines.event("forward_failed", &[("step", binding), ("reason", &js::message(&thrown))]);
+            reply(&UNAVAILABLE, request_id)
+        }
+    })
+}
+
+const UNAVAILABLE: Reply =
+    Reply::problem(503, "function_unavailable", "this function is not available for now: try again shortly");
+
+/// An answer of the gateway's own.
+pub fn reply(reply: &Reply, request_id: &str) -> worker::Result<Outgoing> {
+    Ok(respond::answer(reply, request_id, None)?)
+}

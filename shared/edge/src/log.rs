@@ -1,0 +1,157 @@
+//! One line of JSON per event: what happened, in which request, in which Worker, and fields from an allow-list.
+//!
+//! Never a token, a body, a query string or a person: a field that is not on the list loses its value, loudly enough to
+//! be seen in the first test that prints it.
+
+use std::cell::{Cell, RefCell};
+
+use flows::world::Log;
+use serde_json::{Map, Value};
+
+use crate::rounds::{AUTHENTICATED, Rounds};
+
+/// The fields that may be logged: ids, codes, counts, times, states, and the platform's own words on a failure.
+const FIELDS: [&str; 36] = [
+    "account_id",
+    "action",
+    "attempts",
+    "calls",
+    "class",
+    "code",
+    "connection_id",
+    "count",
+    "crm",
+    "cron",
+    "database",
+    "effect",
+    "external_account_id",
+    "flow",
+    "generation",
+    "http_status",
+    "kind",
+    "messages",
+    "method",
+    "ms",
+    "not_before",
+    "outcome",
+    "path",
+    "place",
+    "provider_correlation_id",
+    "reason",
+    "retry_at",
+    "role",
+    "shard",
+    "status",
+    "step",
+    "token_kind",
+    "user_id",
+    "workspace_id",
+    "write_id",
+    "writes",
+];
+
+/// Values are cut to this many characters.
+const VALUE_CHARS_MAX: usize = 200;
+
+/// The log of one request.
+pub struct Lines {
+    worker: &'static str,
+    request_id: String,
+    caller: RefCell<Vec<(&'static str, String)>>,
+    /// What the request cost.
+    pub rounds: Rounds,
+}
+
+impl Lines {
+    /// The log of a request.
+    pub fn new(worker: &'static str, request_id: String) -> Self {
+        Self { worker, request_id, caller: RefCell::default(), rounds: Rounds::default() }
+    }
+
+    /// The request's id.
+    pub fn request_id(&self) -> &str {
+        &self.request_id
+    }
+
+    /// A line with the caller's fields on it, where the caller is known.
+    pub fn with_caller(&self, name: &'static str, fields: &[(&'static str, &str)]) {
+        let caller = self.caller.borrow();
+        let known = caller.iter().map(|(name, value)| (*name, value.as_str()));
+        print(&line(self.worker, &self.request_id, name, fields.iter().copied().chain(known)));
+    }
+}
+
+impl Log for Lines {
+    fn event(&self, name: &'static str, fields: &[(&'static str, &str)]) {
+        if name == AUTHENTICATED {
+            self.rounds.authenticated();
+            *self.caller.borrow_mut() = fields.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        } else {
+            print(&line(self.worker, &self.request_id, name, fields.iter().copied()));
+        }
+    }
+}
+
+fn line<'a>(
+    worker: &str,
+    request_id: &str,
+    event: &str,
+    fields: impl Iterator<Item = (&'static str, &'a str)>,
+) -> String {
+    let mut line = Map::new();
+    for (name, value) in fields {
+        let value = if FIELDS.contains(&name) {
+            value.chars().take(VALUE_CHARS_MAX).collect()
+        } else {
+            "(not on the allow-list)".to_owned()
+        };
+        line.insert(name.to_owned(), Value::String(value));
+    }
+    for (name, value) in [("event", event), ("request_id", request_id), ("worker", worker)] {
+        line.insert(name.to_owned(), Value::String(value.to_owned()));
+    }
+    Value::Object(line).to_string()
+}
+
+fn print(line: &str) {
+    web_sys::console::log_1(&wasm_bindgen::JsValue::from_str(line));
+}
+
+thread_local! {
+    static HOOKED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Makes a panic leave one line with its place, before the runtime's own hook marks the instance as lost. The message stays
+/// out of the line: it may hold a value.
+pub fn on_panic(worker: &'static str) {
+    if HOOKED.replace(true) {
+        return;
+    }
+    let runtime = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        let place = info.location().map(|at| format!("{}:{}", at.file(), at.line())).unwrap_or_default();
+        print(&line(worker, "", "panic", [("place", place.as_str())].into_iter()));
+        runtime(info);
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::line;
+
+    #[test]
+    fn a_field_that_is_not_listed_loses_its_value() {
+        let text = line("crm-writes", "r1", "refused", [("code", "state_used"), ("token", "na1-secret")].into_iter());
+        assert!(!text.contains("na1-secret"));
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(json["event"], "refused");
+        assert_eq!(json["code"], "state_used");
+        assert_eq!(json["token"], "(not on the allow-list)");
+    }
+
+    #[test]
+    fn no_field_replaces_the_lines_own_names() {
+        let text = line("w", "r1", "refused", [("event", "other"), ("request_id", "r2")].into_iter());
+        assert!(text.contains("\"request_id\":\"r1\"") && text.contains("\"event\":\"refused\""));
+    }
+}
