@@ -21,8 +21,8 @@ main(import.meta, async () => {
   const workers = readWorkers().flatMap((worker) => ["-p", worker.name]);
 
   await check("format", () => cargo("fmt", "--all", "--check"));
-  await check("clippy, native", () => cargo("clippy", "--all-targets", "--", "-D", "warnings"));
-  await check("clippy, the edge and the Workers", () => cargo("clippy", ...wasm, "-p", "edge", ...workers, "--", "-D", "warnings"));
+  await check("clippy, native", () => cargo("clippy", "--quiet", "--all-targets", "--", "-D", "warnings"));
+  await check("clippy, the edge and the Workers", () => cargo("clippy", "--quiet", ...wasm, "-p", "edge", ...workers, "--", "-D", "warnings"));
   await check("native tests", async () => rustCounts(await run("cargo", ["test", "--no-fail-fast"])));
   await check("crypto compiled to wasm", async () => {
     const runner = join(cargoTools, "bin", "wasm-bindgen-test-runner");
