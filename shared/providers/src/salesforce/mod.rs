@@ -1,10 +1,30 @@
 //! The Salesforce adapter.
+//!
+//! Where things are: [`hosts`] and versions, [`ids`], `oauth`, `write` (which call next),
+//! `plan` (what goes in one), `soql` (who is there; the look after
+//! a lost answer), `composite` (many requests in one), `records` (our words as fields), [`errors`].
+
+pub mod errors;
+pub mod hosts;
+pub mod ids;
+
+mod composite;
+mod oauth;
+mod plan;
+mod records;
+mod soql;
+mod write;
 
 use crate::Provider;
-use crate::http::{Answer, Request};
+use crate::failure::{self, Verdict};
+use crate::http::{Answer, Effect, Request};
 use crate::lot::{Call, Lot};
 use crate::oauth::{Account, AppCredentials, AuthorizeRequest, Grant, HostRefused, Token, TokenRefusal};
+
+use model::connection::ConnectionFacts;
+use model::write::{ErrorClass, Failure};
 use model::{Crm, Secret, Timestamp};
+use serde_json::Value;
 
 /// The Salesforce adapter.
 pub struct Salesforce;
@@ -13,41 +33,80 @@ impl Provider for Salesforce {
     fn crm(&self) -> Crm {
         Crm::Salesforce
     }
-    fn authorize_url(&self, _: &AppCredentials, _: &AuthorizeRequest<'_>) -> Result<String, HostRefused> {
-        Err(HostRefused)
+
+    fn authorize_url(&self, app: &AppCredentials, ask: &AuthorizeRequest<'_>) -> Result<String, HostRefused> {
+        oauth::authorize_url(app, ask)
     }
-    fn token_request(&self, _: &AppCredentials, _: &Grant<'_>, _: Option<&str>) -> Result<Request, HostRefused> {
-        Err(HostRefused)
+
+    fn token_request(
+        &self,
+        app: &AppCredentials,
+        grant: &Grant<'_>,
+        login_host: Option<&str>,
+    ) -> Result<Request, HostRefused> {
+        oauth::token_request(app, grant, login_host)
     }
-    fn read_token(&self, _: &Answer) -> Result<Token, TokenRefusal> {
-        Err(TokenRefusal::Lost)
+
+    fn read_token(&self, answer: &Answer) -> Result<Token, TokenRefusal> {
+        oauth::read_token(answer)
     }
-    fn account_request(&self, _: &AppCredentials, _: &Token, _: Option<&str>) -> Option<Request> {
-        None
+
+    fn account_request(&self, app: &AppCredentials, token: &Token, login_host: Option<&str>) -> Option<Request> {
+        oauth::account_request(app, token, login_host)
     }
-    fn read_account(&self, _: &Token, _: Option<&Answer>) -> Option<Account> {
-        None
+
+    fn read_account(&self, token: &Token, answer: Option<&Answer>) -> Option<Account> {
+        oauth::read_account(token, answer)
     }
+
     fn revoke_requests(
         &self,
         _: &AppCredentials,
-        _: Option<&Secret<String>>,
-        _: Option<&Secret<String>>,
-        _: Option<&str>,
+        access_token: Option<&Secret<String>>,
+        refresh_token: Option<&Secret<String>>,
+        login_host: Option<&str>,
     ) -> Vec<Request> {
-        Vec::new()
+        oauth::revoke_requests(access_token, refresh_token, login_host)
     }
-    fn next_call(&self, _: &mut Lot) -> Option<Call> {
-        None
+
+    fn next_call(&self, lot: &mut Lot) -> Option<Call> {
+        write::next_call(lot)
     }
-    fn read_call(&self, _: &mut Lot, _: &Call, _: &Answer, _: Timestamp) {}
-    fn dry_run(&self, _: &Lot) -> Vec<Request> {
-        Vec::new()
+
+    fn read_call(&self, lot: &mut Lot, call: &Call, answer: &Answer, now: Timestamp) {
+        write::read_call(lot, call, answer, now);
     }
-    fn health_request(&self, _: &model::connection::ConnectionFacts) -> Request {
-        Request::get(String::new())
+
+    fn dry_run(&self, lot: &Lot) -> Vec<Request> {
+        write::dry_run(lot)
     }
-    fn read_health(&self, _: &Answer, _: &model::connection::ConnectionFacts) -> Result<(), model::write::Failure> {
-        Ok(())
+
+    /// Without a usable instance URL the request goes to the login host, which knows no such path; [`Self::read_health`]
+    /// then says what is wrong, whatever was answered.
+    fn health_request(&self, facts: &ConnectionFacts) -> Request {
+        let origin = facts.instance_url.as_deref().and_then(hosts::instance_url);
+        let origin = origin.unwrap_or_else(|| format!("https://{}", hosts::LOGIN));
+        Request::get(format!("{origin}{}", hosts::data_path("limits")))
+    }
+
+    fn read_health(&self, answer: &Answer, facts: &ConnectionFacts) -> Result<(), Failure> {
+        let outcome = if facts.instance_url.as_deref().and_then(hosts::instance_url).is_none() {
+            write::no_instance().outcome(None, None, Timestamp(0))
+        } else {
+            match answer.as_ref().ok().filter(|response| response.is_success()).and_then(|r| Some((r, r.json()?))) {
+                Some((_, body)) if body.pointer("/DailyApiRequests/Remaining").and_then(Value::as_i64) == Some(0) => {
+                    Verdict::new(ErrorClass::RateLimited, "daily_limit", "the org's API requests of today are used up")
+                        .outcome(Some(200), None, Timestamp(0))
+                }
+                Some((_, body)) if body.is_object() => return Ok(()),
+                _ => errors::classify(answer, Effect::Reads, Timestamp(0)),
+            }
+        };
+        match failure::of(outcome) {
+            // Some orgs show limits only to users who may view the set-up: the token was accepted all the same.
+            Some(failure) if failure.code.starts_with("INSUFFICIENT_ACCESS") => Ok(()),
+            Some(failure) => Err(Failure { not_before: None, ..failure }),
+            None => Ok(()),
+        }
     }
 }
