@@ -179,3 +179,27 @@ async function answers(origin) {
     return false;
   }
 }
+
+/**
+ * Calls `work` with the local run of this checkout that answers now ({ origin, workspace, user, token, apiToken }), or
+ * builds and starts one for as long as `work` takes.
+ */
+export async function withLocal(work, { port = 8787 } = {}) {
+  const file = local("running.json");
+  if (existsSync(file)) {
+    const running = JSON.parse(readFileSync(file, "utf8"));
+    if (await answers(running.origin)) return work(running);
+  }
+  await ensurePortFree(port);
+  const { buildWorkers } = await import("./build.mjs");
+  await buildWorkers();
+  const running = startLocal({ port, people: await prepareData() });
+  const stop = () => running.stop().then(() => process.exit(1));
+  for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, stop);
+  try {
+    await running.ready;
+    return await work(running);
+  } finally {
+    await running.stop();
+  }
+}
