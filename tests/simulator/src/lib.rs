@@ -1,0 +1,174 @@
+//! The real flows, SQL, adapters and stand-in CRM in one thread, one process and simulated time, from a seed.
+//!
+//! In scope: a [`Sim`] that holds the parts, hands out [`World`]s over them and lets faults be planned at every port. Out of
+//! scope: Cloudflare (the endpoint tests run the built Workers), and anything a Worker would decide.
+
+mod browser;
+mod ports;
+
+pub use browser::Browser;
+pub use ports::{Fault, Port};
+
+use crypto::{Keyring, SeededRandom};
+use flows::authenticate::Caller;
+use flows::{Keys, Settings, World};
+use model::{Crm, Role, Secret, Timestamp, UserId, WorkspaceId};
+use ports::Ports;
+use providers::oauth::AppCredentials;
+use std::cell::Cell;
+use store::{Db, Statement};
+
+/// 2026-11-20T09:00:00Z, when every simulation begins.
+pub const BEGINNING: Timestamp = Timestamp(1_795_165_200_000);
+
+/// The workspace every simulation has.
+pub const WORKSPACE: &str = "ws_acme";
+
+/// A whole Conduit, its CRMs and its clock.
+pub struct Sim {
+    now: Cell<Timestamp>,
+    requests: Cell<u64>,
+    /// The ports, with what happened at them.
+    pub ports: Ports,
+    keys: Keys,
+    settings: Settings,
+}
+
+impl Sim {
+    /// A Conduit with one workspace, an owner and a member, and nothing connected.
+    ///
+    /// # Panics
+    /// When the simulation's own keys are not keys.
+    pub fn new(seed: u64) -> Self {
+        let ring = |bytes: &str| {
+            let ring = Keyring::from_base64(&Secret::new(format!("{}=", bytes.repeat(43))), None);
+            ring.unwrap_or_else(|error| unreachable!("{error}"))
+        };
+        let sim = Self {
+            now: Cell::new(BEGINNING),
+            requests: Cell::new(0),
+            ports: Ports::new(seed, ring("E")),
+            keys: Keys {
+                tokens: Some(ring("E")),
+                states: Some(ring("I")),
+                jwt_secret: Some(Secret::new("a secret of the host product, 32 bytes or more".to_owned())),
+            },
+            settings: settings(),
+        };
+        sim.seed_workspace(WORKSPACE);
+        sim
+    }
+
+    /// Adds a workspace with the owner `us_owner` and the member `us_member`.
+    pub fn seed_workspace(&self, id: &str) {
+        let workspace = workspace(id);
+        let now = self.now();
+        let member = |user: &str, role| {
+            UserId::parse(user).map(|user| store::workspaces::admit_member(&workspace, &user, role, now))
+        };
+        let statements: Vec<Statement> = [
+            Some(store::workspaces::create(&workspace, id, "DB", now)),
+            member("us_owner", Role::Owner),
+            member("us_member", Role::Member),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        let seeded = pollster::block_on(self.ports.db.batch(statements));
+        assert!(seeded.is_ok(), "the workspace is seeded: {:?}", self.ports.db.last_failure());
+        self.ports.db.reset_counters();
+    }
+
+    /// The time.
+    pub fn now(&self) -> Timestamp {
+        self.now.get()
+    }
+
+    /// Lets time pass.
+    pub fn sleep_secs(&self, secs: i64) {
+        self.now.set(self.now.get().plus_secs(secs));
+        self.ports.set_now(self.now.get());
+    }
+
+    /// The world of one request.
+    pub fn world(&self) -> World<'_> {
+        let n = self.requests.get() + 1;
+        self.requests.set(n);
+        self.ports.set_now(self.now.get());
+        World {
+            now: self.now.get(),
+            request_id: format!("req_{n}"),
+            directory: &self.ports.db,
+            shards: &self.ports,
+            http: &self.ports,
+            queue: &self.ports,
+            gate: &self.ports,
+            signatures: &self.ports,
+            random: &self.ports.random,
+            keys: &self.keys,
+            settings: &self.settings,
+            log: &self.ports,
+        }
+    }
+
+    /// The settings, to be changed before use.
+    pub const fn settings_mut(&mut self) -> &mut Settings {
+        &mut self.settings
+    }
+
+    /// The keys, for tests that seal and open.
+    pub const fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// Chance of this simulation.
+    pub const fn random(&self) -> &SeededRandom {
+        &self.ports.random
+    }
+
+    /// A caller of [`WORKSPACE`].
+    pub fn caller(&self, role: Role) -> Caller {
+        Caller {
+            workspace_id: workspace(WORKSPACE),
+            shard: "DB".to_owned(),
+            role,
+            actor: format!("us_{}", role.as_str()),
+        }
+    }
+
+    /// Connects [`WORKSPACE`] through the real redirects, as a person would, and approves.
+    ///
+    /// # Panics
+    /// When the flow does not end in a connection.
+    pub fn connect(&self, crm: Crm) {
+        let finished = Browser::new(self).connect(crm);
+        assert!(finished.is_ok(), "{crm} connects: {finished:?}");
+    }
+}
+
+fn settings() -> Settings {
+    let app = |crm: Crm, scopes: &[&str]| AppCredentials {
+        client_id: format!("{crm}-client"),
+        client_secret: Secret::new(format!("{crm}-secret")),
+        scopes: scopes.iter().map(|&scope| scope.to_owned()).collect(),
+        optional_scopes: Vec::new(),
+        redirect_uri: format!("https://conduit.example/functions/v1/{crm}-oauth-callback"),
+    };
+    Settings {
+        public_origin: "https://conduit.example".to_owned(),
+        return_to_origins: vec!["https://app.example".to_owned()],
+        hubspot: Some(app(Crm::Hubspot, &["oauth", "crm.objects.contacts.read", "crm.objects.contacts.write"])),
+        salesforce: Some(app(Crm::Salesforce, &["api", "refresh_token"])),
+        ..Settings::default()
+    }
+}
+
+/// A workspace id.
+///
+/// # Panics
+/// When the text is not one.
+pub fn workspace(id: &str) -> WorkspaceId {
+    let parsed = WorkspaceId::parse(id);
+    assert!(parsed.is_some(), "{id} is a workspace id");
+    parsed.unwrap_or_else(|| unreachable!())
+}
