@@ -86,8 +86,8 @@ fn keyring(
             KeyError::Missing(slot)
             | KeyError::NotBase64(slot)
             | KeyError::AllZero(slot)
-            | KeyError::Repeated(slot) => slot,
-            KeyError::WrongLength { slot, .. } => slot,
+            | KeyError::Repeated(slot)
+            | KeyError::WrongLength { slot, .. } => slot,
         };
         Error::SecretMissing(match (slot, previous) {
             (Slot::Previous(_), Some(name)) => name,

@@ -157,7 +157,9 @@ fn page_policy(page: &str) -> String {
     let mut rest = page;
     while let Some((_, after)) = rest.split_once("<style>") {
         let Some((style, tail)) = after.split_once("</style>") else { break };
-        styles.push_str(&format!(" 'sha256-{}'", STANDARD.encode(Sha256::digest(style.as_bytes()))));
+        styles += " 'sha256-";
+        STANDARD.encode_string(Sha256::digest(style.as_bytes()), &mut styles);
+        styles.push('\'');
         rest = tail;
     }
     let styles = if styles.is_empty() { " 'none'".to_owned() } else { styles };

@@ -126,13 +126,12 @@ impl Signatures for Jwks {
         let kept = self.keys(now).await?;
         let mut candidates = kept.keys.candidates(check.alg, check.kid);
         if candidates.is_empty() && kept.fetched_at.plus_secs(REFETCH_SECS) <= now {
-            candidates = match self.fetch(now).await {
-                Ok(fetched) => fetched.keys.candidates(check.alg, check.kid),
-                Err(KeysUnavailable) => {
-                    // The old set is still good for the tokens it knows; this one waits its minute.
-                    keep_as_is(kept, now);
-                    return Err(KeysUnavailable);
-                }
+            candidates = if let Ok(fetched) = self.fetch(now).await {
+                fetched.keys.candidates(check.alg, check.kid)
+            } else {
+                // The old set is still good for the tokens it knows; this one waits its minute.
+                keep_as_is(kept, now);
+                return Err(KeysUnavailable);
             };
         }
         Ok(self.any_verifies(&candidates, &check).await)

@@ -1,0 +1,80 @@
+//! Which path belongs to whom. The list is explicit: what is not on it does not exist, whatever is deployed.
+
+/// Where a request goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// To the function with this service binding.
+    Function(&'static str),
+    /// The welcome page.
+    Welcome,
+    /// The description of the API.
+    OpenApi,
+    /// Liveness: the gateway runs. Says nothing of databases or CRMs.
+    Health,
+    /// Under `/functions/v1/`, and nobody's.
+    Unknown,
+    /// Anywhere else: the stand-in CRM's where it is bound.
+    Elsewhere,
+}
+
+/// A function's name, and its service binding in wrangler.toml.
+const FUNCTIONS: [(&str, &str); 7] = [
+    ("hubspot-oauth-start", "HUBSPOT_OAUTH_START"),
+    ("hubspot-oauth-callback", "HUBSPOT_OAUTH_CALLBACK"),
+    ("salesforce-oauth-start", "SALESFORCE_OAUTH_START"),
+    ("salesforce-oauth-callback", "SALESFORCE_OAUTH_CALLBACK"),
+    ("crm-connections", "CRM_CONNECTIONS"),
+    ("crm-disconnect", "CRM_DISCONNECT"),
+    ("crm-writes", "CRM_WRITES"),
+];
+
+/// Where a path leads; `/functions/v1/{name}` and everything below it are the function's.
+pub fn route(path: &str) -> Route {
+    let Some(below) = path.strip_prefix("/functions/v1/") else {
+        return if path == "/" { Route::Welcome } else { Route::Elsewhere };
+    };
+    match below {
+        "health" => return Route::Health,
+        "openapi.json" => return Route::OpenApi,
+        _ => {}
+    }
+    let name = below.split('/').next().unwrap_or_default();
+    FUNCTIONS.iter().find(|(known, _)| *known == name).map_or(Route::Unknown, |(_, binding)| Route::Function(binding))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FUNCTIONS, Route, route};
+
+    #[test]
+    fn every_path_has_one_owner() {
+        for (path, owner) in [
+            ("/", Route::Welcome),
+            ("/functions/v1/health", Route::Health),
+            ("/functions/v1/health/", Route::Unknown),
+            ("/functions/v1/openapi.json", Route::OpenApi),
+            ("/functions/v1/crm-writes", Route::Function("CRM_WRITES")),
+            ("/functions/v1/crm-writes/wr_hAbc", Route::Function("CRM_WRITES")),
+            ("/functions/v1/crm-writes2", Route::Unknown),
+            ("/functions/v1/CRM-WRITES", Route::Unknown),
+            ("/functions/v1/connection-gate", Route::Unknown),
+            ("/functions/v1/crm-write-processor", Route::Unknown),
+            ("/functions/v1/", Route::Unknown),
+            ("/functions/v1", Route::Elsewhere),
+            ("/oauth/authorize", Route::Elsewhere),
+            ("//functions/v1/crm-writes", Route::Elsewhere),
+            ("/functions/v1/..%2fcrm-writes", Route::Unknown),
+        ] {
+            assert_eq!(route(path), owner, "{path}");
+        }
+    }
+
+    #[test]
+    fn every_function_is_bound_and_every_binding_is_listed() {
+        let config = include_str!("../../../wrangler.toml");
+        for (name, binding) in FUNCTIONS {
+            assert!(config.contains(&format!("binding = \"{binding}\"\nservice = \"{name}\"")), "{name}");
+        }
+        assert_eq!(config.matches("[[services]]").count(), FUNCTIONS.len());
+    }
+}
