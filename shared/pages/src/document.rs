@@ -3,15 +3,13 @@
 use crate::STYLE;
 use crate::html::{Html, escape, link_target};
 
-/// How a page ended, shown by a mark and its colour; the heading says it in words.
+/// How it went, shown by a mark and its colour; the heading says it in words.
 #[derive(Clone, Copy)]
 pub enum Mood {
-    /// It worked.
+    /// It works.
     Good,
-    /// It did not.
+    /// It does not.
     Bad,
-    /// Nothing was asked.
-    Plain,
 }
 
 impl Mood {
@@ -19,7 +17,6 @@ impl Mood {
         match self {
             Self::Good => "good",
             Self::Bad => "bad",
-            Self::Plain => "plain",
         }
     }
 
@@ -27,8 +24,6 @@ impl Mood {
         match self {
             Self::Good => "<path d=\"M7 12.5l3.5 3.5 6.5-7.5\"/>",
             Self::Bad => "<path d=\"M12 6.75v6.5m0 3.5v.01\"/>",
-            // Two ends and what joins them.
-            Self::Plain => "<path d=\"M8.5 12h7m-9 0h.01m11 0h.01\"/>",
         }
     }
 }

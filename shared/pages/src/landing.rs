@@ -16,7 +16,7 @@ pub fn landing(crm_titles: &[&str], api_description: &str) -> Html {
         way_out("Read the API description", Some(api_description), "The API is described in the documentation."),
         crms = escape(&crms),
     );
-    page(Mood::Plain, "Running", "Conduit is running", &content)
+    page(Mood::Good, "Running", "Conduit is running", &content)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ pub fn oauth_failed(code: &str, sentence_text: &str, crm_title: &str, retry: Opt
         "<p>{sentence}</p>\n{way_out}<div class=\"reference\">\n<p>If you ask for help, pass this on:</p>\n\
          <dl>\n<dt>Reason</dt><dd><code>{code}</code></dd>\n<dt>Request</dt><dd><code>{request_id}</code></dd>\n</dl>\n</div>\n",
         sentence = escape(&sentence(sentence_text)),
-        way_out = way_out("Begin again", retry, "You can close this window. Nothing was changed."),
+        way_out = way_out("Begin again", retry, "You can close this window."),
         code = escape(code),
         request_id = escape(request_id),
     );

@@ -38,7 +38,7 @@ impl Source {
                 continue;
             };
             if let Some(inside) = literal {
-                let line = bytes[..at].iter().filter(|&&b| b == b'\n').count() + 1;
+                let line = text[..at].matches('\n').count() + 1;
                 literals.push(Literal { line, offset: at, text: String::from_utf8_lossy(inside).into_owned() });
             }
             for byte in &mut code[at..at + length] {
@@ -181,7 +181,7 @@ mod examples {
         for (text, found) in [
             (r#"let a = "one";"#, vec!["one"]),
             (r#"let a = "a \" b"; let b = "two";"#, vec![r#"a \" b"#, "two"]),
-            (r###"r#"raw "quoted" text"#"###, vec![r#"raw "quoted" text"#]),
+            (r##"r#"raw "quoted" text"#"##, vec![r#"raw "quoted" text"#]),
             (r#"(b"bytes", br"raw\", c"c")"#, vec!["bytes", "raw\\", "c"]),
             ("// \"no\"\n/* \"no\" /* \"no\" */ */ \"yes\"", vec!["yes"]),
             (r#"('"', '\'', '\u{22}', 'é', "yes")"#, vec!["yes"]),

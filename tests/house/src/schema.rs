@@ -1,6 +1,7 @@
 //! The schema's rules, asked of SQLite itself after the migrations, and of its README.
 
 use crate::repo::{assert_none, files, read};
+use crate::workers;
 use rusqlite::Connection;
 
 /// The migrations in order, as (path, text).
@@ -121,6 +122,13 @@ fn migrations_are_numbered_without_a_gap() {
 #[test]
 fn every_table_is_in_the_readme() {
     assert_none(&tables_not_in(&read("schema/README.md"), &tables(&migrations())));
+}
+
+#[test]
+fn every_namespace_object_and_queue_is_in_the_readme() {
+    let readme = read("schema/README.md");
+    let missing = workers::stored_names(&workers::doors()).into_iter().filter(|n| !readme.contains(&format!("`{n}`")));
+    assert_none(&missing.map(|name| format!("schema/README.md does not speak of `{name}`")).collect::<Vec<_>>());
 }
 
 #[cfg(test)]

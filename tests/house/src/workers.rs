@@ -228,6 +228,67 @@ fn wrong_queues(workers: &[Worker]) -> Vec<String> {
     violations
 }
 
+/// What keeps something outside of D1: KV namespaces, Durable Object classes, queues.
+pub fn stored_names(workers: &[Worker]) -> BTreeSet<String> {
+    let kinds: [(&[&str], &str); 4] = [
+        (&["kv_namespaces"], "binding"),
+        (&["r2_buckets"], "bucket_name"),
+        (&["durable_objects", "bindings"], "class_name"),
+        (&["queues", "producers"], "queue"),
+    ];
+    let of =
+        |w: &Worker| kinds.iter().flat_map(|(p, f)| w.entries(p).into_iter().map(|e| field(e, f).to_owned())).collect();
+    workers.iter().flat_map(|w| -> Vec<String> { of(w) }).collect()
+}
+
+/// Every D1 that a Worker is bound to gets the migrations of schema/.
+fn migrations_from_elsewhere(workers: &[Worker]) -> Vec<String> {
+    let mut violations = Vec::new();
+    for worker in workers {
+        let schema = if worker.file == "wrangler.toml" { "schema" } else { "../../schema" };
+        for database in worker.entries(&["d1_databases"]) {
+            if field(database, "migrations_dir") != schema {
+                violations.push(format!("{}: migrations_dir must be \"{schema}\"", worker.file));
+            }
+        }
+    }
+    violations
+}
+
+/// One public door: every other Worker says that it has no address, and none claims a route.
+fn public(workers: &[Worker]) -> Vec<String> {
+    let mut violations = Vec::new();
+    for worker in workers.iter().filter(|w| w.folder != GATEWAY) {
+        for address in ["workers_dev", "preview_urls"] {
+            if worker.config.get(address) != Some(&Value::Boolean(false)) {
+                violations
+                    .push(format!("{}: write `{address} = false`: the gateway is the only public door", worker.file));
+            }
+        }
+        if worker.config.contains_key("route") || worker.config.contains_key("routes") {
+            violations.push(format!("{}: a route makes it public", worker.file));
+        }
+    }
+    violations
+}
+
+/// What is sent to a CRM by mistake cannot be taken back: the files say `DRY_RUN = "true"`, and an operator turns it off.
+fn dry_run_turned_off(workers: &[Worker]) -> Vec<String> {
+    let off = workers.iter().filter(|w| {
+        w.config.get("vars").and_then(|vars| vars.get("DRY_RUN")).is_some_and(|value| value.as_str() != Some("true"))
+    });
+    off.map(|w| format!("{}: DRY_RUN must be \"true\"", w.file)).collect()
+}
+
+/// The platform's own invocation logs keep URLs, and a callback's URL carries a code.
+fn urls_in_logs(workers: &[Worker]) -> Vec<String> {
+    let kept = workers.iter().filter(|w| {
+        let logs = w.config.get("observability").and_then(|o| o.get("logs"));
+        logs.and_then(|logs| logs.get("invocation_logs")) != Some(&Value::Boolean(false))
+    });
+    kept.map(|w| format!("{}: write `invocation_logs = false` under [observability.logs]", w.file)).collect()
+}
+
 /// A cron door has a schedule, a function has none.
 fn wrong_schedules(workers: &[Worker]) -> Vec<String> {
     let mut violations = Vec::new();
@@ -286,6 +347,26 @@ fn every_queue_is_rung_and_answered() {
 #[test]
 fn crons_and_only_crons_have_a_schedule() {
     assert_none(&wrong_schedules(&doors()));
+}
+
+#[test]
+fn every_database_gets_the_schemas_migrations() {
+    assert_none(&migrations_from_elsewhere(&doors()));
+}
+
+#[test]
+fn only_the_gateway_is_public() {
+    assert_none(&public(&doors()));
+}
+
+#[test]
+fn no_file_turns_dry_run_off() {
+    assert_none(&dry_run_turned_off(&doors()));
+}
+
+#[test]
+fn no_platform_log_keeps_the_urls_of_callbacks() {
+    assert_none(&urls_in_logs(&doors()));
 }
 
 #[cfg(test)]

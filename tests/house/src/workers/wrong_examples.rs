@@ -84,3 +84,38 @@ fn a_cron_without_a_schedule_and_a_function_with_one_are_found() {
     assert_eq!(wrong_schedules(&[Worker::new("functions/crm-writes", schedule)]).len(), 1);
     assert_none(&wrong_schedules(&[Worker::new("cron/job", schedule), Worker::new("functions/crm-writes", "")]));
 }
+
+#[test]
+fn migrations_from_elsewhere_are_found() {
+    let d1 = |folder: &str| format!("d1_databases = [{{ binding = 'DB', migrations_dir = '{folder}' }}]");
+    assert_eq!(migrations_from_elsewhere(&[Worker::new("cron/job", &d1("../schema"))]).len(), 1);
+    assert_none(&migrations_from_elsewhere(&[
+        Worker::new("cron/job", &d1("../../schema")),
+        Worker::new(GATEWAY, &d1("schema")),
+    ]));
+}
+
+#[test]
+fn a_second_public_door_is_found() {
+    let private = "workers_dev = false\npreview_urls = false\n";
+    assert_eq!(public(&[Worker::new("cron/job", "")]).len(), 2);
+    assert_eq!(public(&[Worker::new("cron/job", &format!("{private}route = 'x'"))]).len(), 1);
+    assert_none(&public(&[Worker::new("cron/job", private), Worker::new(GATEWAY, "workers_dev = true")]));
+}
+
+#[test]
+fn a_dry_run_that_is_off_and_a_log_with_urls_are_found() {
+    for off in ["'false'", "false", "'True'"] {
+        assert_eq!(dry_run_turned_off(&[Worker::new("cron/job", &format!("vars.DRY_RUN = {off}"))]).len(), 1, "{off}");
+    }
+    assert_none(&dry_run_turned_off(&two("vars.DRY_RUN = 'true'", "")));
+    assert_eq!(urls_in_logs(&[Worker::new("cron/job", "observability.logs.enabled = true")]).len(), 1);
+    assert_none(&urls_in_logs(&[Worker::new("cron/job", "observability.logs.invocation_logs = false")]));
+}
+
+#[test]
+fn what_keeps_something_is_named() {
+    let text =
+        "kv_namespaces = [{ binding = 'CACHE', id = '1' }]\n[[queues.producers]]\nbinding = 'W'\nqueue = 'writes'";
+    assert_eq!(stored_names(&[Worker::new("cron/job", text)]).into_iter().collect::<Vec<_>>(), ["CACHE", "writes"]);
+}
