@@ -1,1 +1,25 @@
-//! Placeholder.
+//! `POST /functions/v1/crm-disconnect` with `{"crm": "hubspot"}`: forgets the tokens and revokes them at the CRM.
+
+use edge::{Door, Incoming, Outgoing, Reply, caller, serve};
+use flows::Error;
+use flows::disconnect::disconnect;
+use model::Crm;
+use worker::{Context, Env, event};
+
+/// The body names a CRM and nothing else.
+const BODY_BYTES_MAX: usize = 1_024;
+
+#[event(fetch)]
+async fn fetch(request: Incoming, env: Env, _: Context) -> worker::Result<Outgoing> {
+    serve(Door::api("crm-disconnect"), request, env, async |world, request| {
+        if request.method() != "POST" {
+            return Ok(Reply::method_not_allowed("POST"));
+        }
+        let caller = caller::of(world, request).await?;
+        let body = request.json(BODY_BYTES_MAX).await?;
+        let crm = body.get("crm").and_then(|crm| crm.as_str()).and_then(Crm::parse).ok_or(Error::UnknownCrm)?;
+        let done = disconnect(world, &caller, crm).await?;
+        Ok(Reply::json(200, &done))
+    })
+    .await
+}

@@ -1,1 +1,11 @@
-//! Placeholder.
+//! `GET /functions/v1/hubspot-oauth-start`: sends an administrator to HubSpot's consent page.
+
+use edge::{Door, Incoming, Outgoing, oauth, serve};
+use model::Crm;
+use worker::{Context, Env, event};
+
+#[event(fetch)]
+async fn fetch(request: Incoming, env: Env, _: Context) -> worker::Result<Outgoing> {
+    let door = Door::api("hubspot-oauth-start");
+    serve(door, request, env, async |world, request| oauth::start(world, request, Crm::Hubspot).await).await
+}

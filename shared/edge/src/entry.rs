@@ -41,8 +41,8 @@ use crate::{Ports, Reply, Request, log, query, respond};
 pub type Incoming = worker::web_sys::Request;
 /// The response as the runtime takes it.
 pub type Outgoing = worker::web_sys::Response;
-/// Makes a whole HTML page of a refusal and the request's id.
-pub type ErrorPage = fn(&Error, &str) -> String;
+/// Makes a page of a refusal and the request's id.
+pub type ErrorPage = fn(&Error, &str) -> pages::Html;
 
 /// What the edge must know of a door.
 #[derive(Clone, Copy)]
@@ -81,14 +81,14 @@ where
         }
         Err(error) => Err(error),
     };
-    Ok(match outcome {
-        Ok(reply) => respond::answer(&reply, request.id(), counts.as_deref())?,
-        Err(error) => {
-            refused(&lines, &error, &[("method", &request.method()), ("path", request.path())]);
-            let page = door.page.filter(|_| request.accepts_html()).map(|page| page(&error, request.id()));
-            respond::refuse(&error, page, request.id(), counts.as_deref())?
-        }
-    })
+    let reply = outcome.unwrap_or_else(|error| {
+        let page = door.page.filter(|_| request.accepts_html()).map(|page| page(&error, request.id()));
+        Reply::refused(error, page)
+    });
+    if let Some(error) = reply.refusal() {
+        refused(&lines, error, &[("method", &request.method()), ("path", request.path())]);
+    }
+    Ok(respond::answer(&reply, request.id(), counts.as_deref())?)
 }
 
 /// Runs one cron job. A failure is logged: the next run finds the same state.

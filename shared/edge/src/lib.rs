@@ -6,6 +6,7 @@
 
 pub mod bindings;
 pub mod body;
+pub mod caller;
 pub mod configuration;
 pub mod consume;
 pub mod db;
@@ -16,6 +17,7 @@ pub mod http;
 pub mod js;
 pub mod jwks;
 pub mod log;
+pub mod oauth;
 pub mod ports;
 pub mod query;
 pub mod queue;

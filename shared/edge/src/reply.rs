@@ -1,5 +1,7 @@
 //! What a door answers with, before it is an HTTP response. Headers that every answer carries are `respond`'s business.
 
+use flows::Error;
+use pages::Html;
 use serde::Serialize;
 
 /// An answer.
@@ -15,7 +17,8 @@ pub struct Reply {
 pub(crate) enum Content {
     None,
     Json(String),
-    Html(String),
+    Html(Html),
+    Refusal { error: Error, page: Option<Html> },
     Problem { code: &'static str, detail: &'static str },
 }
 
@@ -33,9 +36,14 @@ impl Reply {
         Self::new(status, Content::Json(text))
     }
 
-    /// A whole HTML page. Scripts do not run in it; its `<style>` elements do, by their hash.
-    pub fn html(status: u16, page: String) -> Self {
+    /// A page. Only `pages` makes one, and nothing but its one stylesheet runs in it.
+    pub const fn html(status: u16, page: Html) -> Self {
         Self::new(status, Content::Html(page))
+    }
+
+    /// A refusal whose page knows more than the error does (where to begin again); without one, as an `Err` of the deed.
+    pub const fn refused(error: Error, page: Option<Html>) -> Self {
+        Self::new(0, Content::Refusal { error, page })
     }
 
     /// Sends a browser on (302).
@@ -80,6 +88,13 @@ impl Reply {
     pub fn with_header(mut self, name: &'static str, value: String) -> Self {
         self.headers.push((name, value));
         self
+    }
+
+    pub(crate) const fn refusal(&self) -> Option<&Error> {
+        match &self.content {
+            Content::Refusal { error, .. } => Some(error),
+            _ => None,
+        }
     }
 
     const fn new(status: u16, content: Content) -> Self {

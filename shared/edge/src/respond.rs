@@ -1,10 +1,10 @@
 //! Words to an HTTP response: the only place with status codes, problem documents (RFC 9457) and security headers.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use std::borrow::Cow;
+
 use flows::{Error, Kind};
+use pages::Html;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use wasm_bindgen::JsValue;
 use web_sys::{Headers, ResponseInit};
 
@@ -18,9 +18,6 @@ const EVERYWHERE: [(&str, &str); 4] = [
     ("Strict-Transport-Security", "max-age=31536000; includeSubDomains"),
     ("X-Content-Type-Options", "nosniff"),
 ];
-
-/// On what is not a page.
-const DATA_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
 
 /// The status of a kind of trouble.
 pub const fn status(kind: Kind) -> u16 {
@@ -87,51 +84,66 @@ fn headers_of(error: &Error) -> Option<(&'static str, &'static str)> {
 }
 
 /// A refusal as a response: a problem document, or the page a door made of it.
-pub fn refuse(
-    error: &Error,
-    page: Option<String>,
-    request_id: &str,
-    counts: Option<&str>,
-) -> Result<Outgoing, JsValue> {
-    let (content_type, policy, body) = match page {
-        Some(page) => ("text/html; charset=utf-8", page_policy(&page), page),
-        None => ("application/problem+json", DATA_POLICY.to_owned(), problem_of(error, request_id).to_string()),
+pub fn refuse(error: &Error, page: Option<&Html>, request_id: &str, counts: Option<&str>) -> Result<Outgoing, JsValue> {
+    let written;
+    let body = if let Some(page) = page {
+        Body::page(page)
+    } else {
+        written = problem_of(error, request_id).to_string();
+        Body::problem(&written)
     };
     let own = headers_of(error).map(|(name, value)| (name, value.to_owned()));
-    let headers = headers(request_id, counts, own.as_slice(), Some(content_type), &policy)?;
-    response(status(error.kind()), Some(&body), &headers)
+    response(status(error.kind()), &body, own.as_slice(), request_id, counts)
 }
 
 /// An answer as a response.
 pub fn answer(reply: &Reply, request_id: &str, counts: Option<&str>) -> Result<Outgoing, JsValue> {
     let written;
-    let (content_type, policy, body) = match &reply.content {
-        Content::None => (None, DATA_POLICY.to_owned(), None),
-        Content::Json(text) => (Some("application/json"), DATA_POLICY.to_owned(), Some(text)),
-        Content::Html(page) => (Some("text/html; charset=utf-8"), page_policy(page), Some(page)),
+    let body = match &reply.content {
+        Content::None => Body::NONE,
+        Content::Json(text) => Body { text: Some(text), content_type: Some("application/json"), ..Body::NONE },
+        Content::Html(page) => Body::page(page),
+        Content::Refusal { error, page } => return refuse(error, page.as_ref(), request_id, counts),
         Content::Problem { code, detail } => {
             written = problem(reply.status, code, detail, request_id).to_string();
-            (Some("application/problem+json"), DATA_POLICY.to_owned(), Some(&written))
+            Body::problem(&written)
         }
     };
-    let headers = headers(request_id, counts, &reply.headers, content_type, &policy)?;
-    response(reply.status, body.map(String::as_str), &headers)
+    response(reply.status, &body, &reply.headers, request_id, counts)
 }
 
-fn headers(
+struct Body<'a> {
+    text: Option<&'a str>,
+    content_type: Option<&'static str>,
+    is_page: bool,
+}
+
+impl<'a> Body<'a> {
+    const NONE: Self = Self { text: None, content_type: None, is_page: false };
+
+    fn page(page: &'a Html) -> Self {
+        Self { text: Some(page.as_str()), content_type: Some("text/html; charset=utf-8"), is_page: true }
+    }
+
+    const fn problem(text: &'a str) -> Self {
+        Self { text: Some(text), content_type: Some("application/problem+json"), is_page: false }
+    }
+}
+
+fn response(
+    status: u16,
+    body: &Body<'_>,
+    own: &[(&'static str, String)],
     request_id: &str,
     counts: Option<&str>,
-    own: &[(&'static str, String)],
-    content_type: Option<&str>,
-    policy: &str,
-) -> Result<Headers, JsValue> {
+) -> Result<Outgoing, JsValue> {
     let headers = Headers::new()?;
     for (name, value) in EVERYWHERE {
         headers.set(name, value)?;
     }
-    headers.set("Content-Security-Policy", policy)?;
+    headers.set("Content-Security-Policy", &policy(body.is_page))?;
     headers.set("X-Request-Id", request_id)?;
-    if let Some(content_type) = content_type {
+    if let Some(content_type) = body.content_type {
         headers.set("Content-Type", content_type)?;
     }
     if let Some(counts) = counts {
@@ -141,34 +153,27 @@ fn headers(
         // Appended, because there may be several cookies.
         headers.append(name, value)?;
     }
-    Ok(headers)
-}
-
-fn response(status: u16, body: Option<&str>, headers: &Headers) -> Result<Outgoing, JsValue> {
     let init = ResponseInit::new();
     init.set_status(status);
-    init.set_headers(headers);
-    Outgoing::new_with_opt_str_and_init(body, &init)
+    init.set_headers(&headers);
+    Outgoing::new_with_opt_str_and_init(body.text, &init)
 }
 
-/// A page may use its own `<style>` elements, by their hashes, and send its forms home: nothing else.
-fn page_policy(page: &str) -> String {
-    let mut styles = String::new();
-    let mut rest = page;
-    while let Some((_, after)) = rest.split_once("<style>") {
-        let Some((style, tail)) = after.split_once("</style>") else { break };
-        styles += " 'sha256-";
-        STANDARD.encode_string(Sha256::digest(style.as_bytes()), &mut styles);
-        styles.push('\'');
-        rest = tail;
+/// A page may use the one stylesheet of `pages`, by its hash; what is not a page may do nothing.
+fn policy(is_page: bool) -> Cow<'static, str> {
+    if is_page {
+        let style = pages::STYLE_SHA256;
+        Cow::Owned(format!(
+            "default-src 'none'; style-src 'sha256-{style}'; form-action 'none'; frame-ancestors 'none'; base-uri 'none'"
+        ))
+    } else {
+        Cow::Borrowed("default-src 'none'; frame-ancestors 'none'")
     }
-    let styles = if styles.is_empty() { " 'none'".to_owned() } else { styles };
-    format!("default-src 'none'; style-src{styles}; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{page_policy, problem_of, status};
+    use super::{policy, problem_of, status};
     use flows::{Error, Kind};
     use model::curated::Refusal;
 
@@ -203,13 +208,10 @@ mod tests {
     }
 
     #[test]
-    fn only_a_pages_own_styles_are_allowed() {
-        // echo -n 'b{}' | openssl dgst -sha256 -binary | base64
-        let hash = "'sha256-7yqHVAesot11p6HczDsgKRipvI5UPgs97z80zNXlans='";
-        let policy = page_policy("<style>b{}</style><p><style>b{}</style>");
-        assert_eq!(policy.matches(hash).count(), 2, "{policy}");
-        assert!(page_policy("<p>").contains("style-src 'none'"));
-        assert!(page_policy("<style>unclosed").contains("style-src 'none'"));
-        assert!(!policy.contains("unsafe"));
+    fn nothing_runs_but_the_stylesheet_of_pages() {
+        assert!(policy(true).contains(&format!("style-src 'sha256-{}'", pages::STYLE_SHA256)));
+        for is_page in [true, false] {
+            assert!(policy(is_page).starts_with("default-src 'none'") && !policy(is_page).contains("unsafe"));
+        }
     }
 }

@@ -38,6 +38,12 @@ impl Caller {
 /// Authenticates a bearer token for a workspace. `workspace` is what the request names: needed with a JWT; a service token
 /// has its own, and another one named beside it does not exist for it.
 pub async fn authenticate(world: &World<'_>, bearer: Option<&str>, workspace: Option<&str>) -> Result<Caller, Error> {
+    let caller = identify(world, bearer, workspace).await?;
+    world.log.event("authenticated", &[("workspace_id", caller.workspace_id.as_str()), ("actor", &caller.actor)]);
+    Ok(caller)
+}
+
+async fn identify(world: &World<'_>, bearer: Option<&str>, workspace: Option<&str>) -> Result<Caller, Error> {
     let bearer = bearer.ok_or(Error::TokenRequired)?;
     if bearer.starts_with(service_token::PREFIX) {
         return of_service_token(world, bearer, workspace).await;

@@ -12,7 +12,7 @@ use serde_json::json;
 use store::connections::{self, Connection};
 
 /// What came of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Disconnected {
     /// The CRM confirmed that the grant is dead. False: remove the app in the CRM's own settings to be sure.
     pub revoked: bool,

@@ -64,11 +64,21 @@ impl From<Error> for Unfinished {
 
 /// Finishes a flow of `crm`.
 pub async fn finish_oauth(world: &World<'_>, crm: Crm, callback: &Callback) -> Result<Finished, Unfinished> {
-    let (state_hash, consumed) = consume(world, crm, callback).await?;
-    connect(world, crm, callback, &state_hash, &consumed).await.map_err(|error| {
-        world.log.event("oauth_failed", &[("crm", crm.as_str()), ("code", error.code())]);
-        Unfinished { error, return_to: consumed.return_to.clone() }
-    })
+    let outcome = match consume(world, crm, callback).await {
+        Ok((state_hash, consumed)) => connect(world, crm, callback, &state_hash, &consumed)
+            .await
+            .map_err(|error| Unfinished { error, return_to: consumed.return_to.clone() }),
+        Err(error) => Err(Unfinished::from(error)),
+    };
+    if let Err(unfinished) = &outcome {
+        let cause = match &unfinished.error {
+            Error::ExchangeFailed { cause, .. } => cause.to_string(),
+            _ => String::new(),
+        };
+        let fields = [("crm", crm.as_str()), ("code", unfinished.error.code()), ("reason", cause.as_str())];
+        world.log.event("oauth_failed", &fields);
+    }
+    outcome
 }
 
 /// Step 1.

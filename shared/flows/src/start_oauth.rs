@@ -7,8 +7,8 @@ use crate::authenticate::Caller;
 use crate::{Error, World, return_to};
 use crypto::state::{BrowserCookie, StateToken};
 use crypto::{Aad, Column, pkce, vault};
-use model::Crm;
 use model::oauth::{Flow, STATE_LIFE_SECS};
+use model::{Crm, Timestamp};
 use providers::oauth::AuthorizeRequest;
 use providers::{provider, stub};
 use store::db::run;
@@ -29,6 +29,8 @@ pub struct Started {
     pub authorize_url: String,
     /// The value of the cookie that binds the state to the browser.
     pub browser_cookie: BrowserCookie,
+    /// When the state ends.
+    pub expires_at: Timestamp,
 }
 
 /// The scope under which a state's verifier is sealed: its row has no workspace of its own to be bound to.
@@ -58,6 +60,7 @@ pub async fn start_oauth(world: &World<'_>, caller: &Caller, crm: Crm, start: &S
     let aad = Aad { scope: STATE_SCOPE, connection: &state_hash, column: Column::PkceVerifier, generation: 0 };
     let verifier_sealed =
         vault::seal(world.state_keys()?, world.random, &aad, &verifier).map_err(|_| Error::NoRandom)?;
+    let expires_at = world.now.plus_secs(STATE_LIFE_SECS);
     let mint = oauth_states::mint(&NewState {
         state_hash: &state_hash,
         crm,
@@ -69,7 +72,7 @@ pub async fn start_oauth(world: &World<'_>, caller: &Caller, crm: Crm, start: &S
         return_to: return_to.as_deref(),
         login_host: start.login_host.as_deref(),
         created_at: world.now,
-        expires_at: world.now.plus_secs(STATE_LIFE_SECS),
+        expires_at,
     });
     run(world.directory, mint).await?;
 
@@ -78,5 +81,5 @@ pub async fn start_oauth(world: &World<'_>, caller: &Caller, crm: Crm, start: &S
         Some(origin) => stub::on_stand_in(&authorize_url, origin),
         None => authorize_url,
     };
-    Ok(Started { authorize_url, browser_cookie })
+    Ok(Started { authorize_url, browser_cookie, expires_at })
 }
