@@ -82,9 +82,9 @@ pub(crate) enum Look {
     /// Not begun.
     #[default]
     Ahead,
-    /// HubSpot: the contact's records are being listed.
+    /// HubSpot: the contact's records are being listed; where the next page begins.
     Listing { ids: Vec<String>, pages: u8, after: String },
-    /// HubSpot: listed records are being compared with the marker; `all` is false when there are more than are listed.
+    /// HubSpot: listed records still to be compared; `all` is false when there are more than are listed.
     Comparing { ids: Vec<String>, all: bool },
     /// Nothing was found, or nothing could be there.
     Over,
@@ -121,10 +121,13 @@ impl Lot {
         self.entries.iter().all(|entry| entry.outcome.is_some())
     }
 
-    /// Positions of the entries without an outcome that `wants` picks, of the lowest group among them.
+    /// Positions of the entries without an outcome that `wants` picks, of the highest group among them.
+    ///
+    /// The highest is the deepest and earliest half: single entries are settled one after the other, so that a flow that
+    /// stops after some calls has always come further.
     pub(crate) fn next_group(&self, wants: impl Fn(&Entry) -> bool) -> Vec<usize> {
         let picked = || self.entries.iter().enumerate().filter(|(_, e)| e.outcome.is_none() && wants(e));
-        let Some(group) = picked().map(|(_, e)| e.stage.group).min() else { return Vec::new() };
+        let Some(group) = picked().map(|(_, e)| e.stage.group).max() else { return Vec::new() };
         picked().filter(|(_, e)| e.stage.group == group).map(|(at, _)| at).take(ENTRIES_MAX).collect()
     }
 
@@ -144,12 +147,12 @@ impl Lot {
 
     /// Sends the two halves of these entries separately from now on, so that one bad entry stops only itself.
     ///
-    /// Groups are the nodes of a binary tree (0; 1, 2; 3, 4, 5, 6; …): a hundred entries are single after 7 splits, in
-    /// group 254 at most.
+    /// Groups are the nodes of a binary tree (0; 2, 1; 6, 5, 4, 3; …), of which the earlier half has the higher number: a
+    /// hundred entries are single after 7 splits, in group 254 at most.
     pub(crate) fn split(&mut self, positions: &[usize]) {
         let half = positions.len().div_ceil(2);
         for (nth, &at) in positions.iter().enumerate() {
-            let side = if nth < half { 1 } else { 2 };
+            let side = if nth < half { 2 } else { 1 };
             self.each(&[at], |entry| entry.stage.group = entry.stage.group.saturating_mul(2).saturating_add(side));
         }
     }

@@ -15,6 +15,11 @@ pub(super) fn objects(rest: &str) -> String {
     format!("{API}/crm/objects/{HUBSPOT_API_VERSION}/{rest}")
 }
 
+/// `https://api.hubapi.com/crm/associations/2026-03/{rest}`: the batches of associations.
+pub(super) fn associations(rest: &str) -> String {
+    format!("{API}/crm/associations/{HUBSPOT_API_VERSION}/{rest}")
+}
+
 /// `https://api.hubapi.com/oauth/2026-03/{rest}`.
 pub(super) fn oauth(rest: &str) -> String {
     format!("{API}/oauth/{HUBSPOT_API_VERSION}/{rest}")

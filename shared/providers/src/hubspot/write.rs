@@ -1,4 +1,4 @@
-//! What a lot needs next at HubSpot: contacts, then a look where a try is in doubt, then tasks, then notes.
+//! What a lot needs next at HubSpot: contacts, then tasks and notes, where an earlier try is in doubt after a look.
 
 use super::records::Engagement;
 use super::{batch, look};
@@ -9,32 +9,45 @@ use model::Timestamp;
 use model::write::{ErrorClass, WriteOutcome};
 
 const UPSERT: u8 = 1;
+/// The rest is of tasks, or with this bit of notes.
+const NOTES: u8 = 0x80;
 const LIST: u8 = 2;
 const COMPARE: u8 = 3;
-const CREATE_TASKS: u8 = 4;
-const CREATE_NOTES: u8 = 5;
+const CREATE: u8 = 4;
+
+const fn kind(step: u8, engagement: Engagement) -> u8 {
+    match engagement {
+        Engagement::Task => step,
+        Engagement::Note => step | NOTES,
+    }
+}
 
 /// The next request, or `None` when every entry has an outcome.
+///
+/// What can be created is created before others are looked for: a flow that stops after some calls has come further.
 pub(super) fn next_call(lot: &mut Lot) -> Option<Call> {
     settle(lot);
     let contacts = lot.next_group(|entry| !entry.has("contact"));
     if !contacts.is_empty() {
         return Some(call(batch::upsert_request(lot, &contacts), contacts, UPSERT));
     }
-    if let Some(&at) = lot.next_group(Entry::is_unproven).first() {
-        let entry = lot.entries.get(at)?;
-        let (request, step) = look::request(entry, Engagement::of(entry.write.action)?)?;
-        return Some(call(request, vec![at], if step == look::Step::List { LIST } else { COMPARE }));
-    }
     for engagement in Engagement::ALL {
-        let ready = lot.next_group(|entry| Engagement::of(entry.write.action) == Some(engagement));
+        let is_ready = |entry: &Entry| Engagement::of(entry.write.action) == Some(engagement) && !entry.is_unproven();
+        let ready = lot.next_group(is_ready);
         if !ready.is_empty() {
             let request = batch::create_request(lot, &ready, engagement)?;
-            return Some(call(
-                request,
-                ready,
-                if engagement == Engagement::Task { CREATE_TASKS } else { CREATE_NOTES },
-            ));
+            return Some(call(request, ready, kind(CREATE, engagement)));
+        }
+    }
+    for engagement in Engagement::ALL {
+        let listing = lot.next_group(|entry| look::is_listing(entry, engagement));
+        if !listing.is_empty() {
+            return Some(call(look::list_request(lot, &listing, engagement), listing, kind(LIST, engagement)));
+        }
+        let comparing = lot.next_group(|entry| look::is_comparing(entry, engagement));
+        if !comparing.is_empty() {
+            let (request, entries) = look::compare_request(lot, &comparing, engagement);
+            return Some(call(request, entries, kind(COMPARE, engagement)));
         }
     }
     None
@@ -42,16 +55,12 @@ pub(super) fn next_call(lot: &mut Lot) -> Option<Call> {
 
 /// Reads the answer of a call made by [`next_call`].
 pub(super) fn read_call(lot: &mut Lot, call: &Call, answer: &Answer, now: Timestamp) {
-    let first = call.entries.first().copied().unwrap_or_default();
-    match call.kind {
+    let engagement = if call.kind & NOTES == 0 { Engagement::Task } else { Engagement::Note };
+    match call.kind & !NOTES {
         UPSERT => batch::read_upsert(lot, call, answer, now),
-        LIST => look::read_list(lot, first, answer, now),
-        COMPARE => {
-            let engagement = lot.entries.get(first).and_then(|entry| Engagement::of(entry.write.action));
-            look::read_compare(lot, first, engagement.unwrap_or(Engagement::Task), answer, now);
-        }
-        CREATE_NOTES => batch::read_create(lot, call, Engagement::Note, answer, now),
-        _ => batch::read_create(lot, call, Engagement::Task, answer, now),
+        LIST => look::read_list(lot, call, answer, now),
+        COMPARE => look::read_compare(lot, call, engagement, answer, now),
+        _ => batch::read_create(lot, call, engagement, answer, now),
     }
     settle(lot);
 }
@@ -65,7 +74,7 @@ pub(super) fn dry_run(lot: &Lot) -> Vec<Request> {
             let mut learn = |key: &str| {
                 entry.external_ids.insert(key.to_owned(), format!("@{{{key}}}"));
             };
-            match (call.kind, Engagement::of(entry.write.action)) {
+            match (call.kind & !NOTES, Engagement::of(entry.write.action)) {
                 (UPSERT, _) => learn("contact"),
                 (LIST | COMPARE, _) | (_, None) => entry.stage.look = Look::Over,
                 (_, Some(engagement)) => learn(engagement.key()),

@@ -1,5 +1,5 @@
-//! What a lot needs next at Salesforce: whom the addresses belong to, a look where a try is in doubt, then leads, contacts
-//! and tasks together.
+//! What a lot needs next at Salesforce: whom the addresses belong to, then leads, contacts and tasks together, where an
+//! earlier try is in doubt after a look.
 //!
 //! `plan` says what goes in one composite; this file says when, and reads what came of it. Where Salesforce refuses the
 //! merged fields of several entries, they are tried in halves.
@@ -32,15 +32,19 @@ pub(super) fn next_call(lot: &mut Lot) -> Option<Call> {
         let (request, entries) = soql::lookup(lot, &unresolved, &instance);
         return Some(call(request, entries, LOOKUP));
     }
-    let doubtful = lot.next_group(Entry::is_unproven);
-    if !doubtful.is_empty() {
-        let (request, entries) = soql::look(lot, &doubtful, &instance);
-        return Some(call(request, entries, LOOK));
+    // What can be written is written before others are looked for: a flow that stops after some calls has come further.
+    let ready = lot.next_group(|entry| !entry.is_unproven());
+    if !ready.is_empty() {
+        let plan = Plan::of(lot, &ready);
+        let entries = plan.entries();
+        return (!entries.is_empty()).then(|| call(plan.request(lot, &instance), entries, WRITE));
     }
-    let ready = lot.next_group(|_| true);
-    let plan = Plan::of(lot, &ready);
-    let entries = plan.entries();
-    (!entries.is_empty()).then(|| call(plan.request(lot, &instance), entries, WRITE))
+    let doubtful = lot.next_group(Entry::is_unproven);
+    if doubtful.is_empty() {
+        return None;
+    }
+    let (request, entries) = soql::look(lot, &doubtful, &instance);
+    Some(call(request, entries, LOOK))
 }
 
 /// Why nothing can be sent.
