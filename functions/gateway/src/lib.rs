@@ -6,12 +6,12 @@
 mod routes;
 
 use edge::{Incoming, Outgoing, Reply, forward, query};
+use model::Crm;
 use routes::Route;
 use worker::{Context, Env, Result, event};
 
 /// The stand-in CRM's binding: local runs and tests only.
 const STAND_IN: &str = edge::bindings::STAND_IN;
-const WELCOME: &str = include_str!("welcome.html");
 const OPEN_API: &str = include_str!("../../../docs/api/openapi.json");
 
 #[event(fetch)]
@@ -23,7 +23,7 @@ async fn fetch(request: Incoming, env: Env, _ctx: Context) -> Result<Outgoing> {
         Route::Elsewhere => return pass_on(&env, STAND_IN, &request, &id).await,
         Route::Unknown => Reply::not_found(),
         _ if !matches!(request.method().as_str(), "GET" | "HEAD") => Reply::method_not_allowed("GET, HEAD"),
-        Route::Welcome => Reply::html(200, WELCOME.to_owned()),
+        Route::Welcome => Reply::html(200, pages::landing(&Crm::ALL.map(Crm::title), "/functions/v1/openapi.json")),
         Route::OpenApi => Reply::json_text(200, OPEN_API.to_owned()),
         Route::Health => Reply::json_text(200, r#"{"status":"ok"}"#.to_owned()),
     };

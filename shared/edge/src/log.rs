@@ -1,6 +1,6 @@
 //! One line of JSON per event: what happened, in which request, in which Worker, and fields from an allow-list.
 //!
-//! Never a token, a body, a query string or a person: a field that is not on the list loses its value, loudly enough to
+//! Never a token, a body, a query string or a person's data: a field that is not on the list loses its value, loudly enough to
 //! be seen in the first test that prints it.
 
 use std::cell::{Cell, RefCell};
@@ -11,9 +11,10 @@ use serde_json::{Map, Value};
 use crate::rounds::{AUTHENTICATED, Rounds};
 
 /// The fields that may be logged: ids, codes, counts, times, states, and the platform's own words on a failure.
-const FIELDS: [&str; 36] = [
+const FIELDS: [&str; 39] = [
     "account_id",
     "action",
+    "actor",
     "attempts",
     "calls",
     "class",
@@ -23,6 +24,8 @@ const FIELDS: [&str; 36] = [
     "crm",
     "cron",
     "database",
+    "doorbells",
+    "due",
     "effect",
     "external_account_id",
     "flow",

@@ -84,7 +84,13 @@ fn headers_of(error: &Error) -> Option<(&'static str, &'static str)> {
 }
 
 /// A refusal as a response: a problem document, or the page a door made of it.
-pub fn refuse(error: &Error, page: Option<&Html>, request_id: &str, counts: Option<&str>) -> Result<Outgoing, JsValue> {
+fn refuse(
+    error: &Error,
+    page: Option<&Html>,
+    own: &[(&'static str, String)],
+    request_id: &str,
+    counts: Option<&str>,
+) -> Result<Outgoing, JsValue> {
     let written;
     let body = if let Some(page) = page {
         Body::page(page)
@@ -92,8 +98,9 @@ pub fn refuse(error: &Error, page: Option<&Html>, request_id: &str, counts: Opti
         written = problem_of(error, request_id).to_string();
         Body::problem(&written)
     };
-    let own = headers_of(error).map(|(name, value)| (name, value.to_owned()));
-    response(status(error.kind()), &body, own.as_slice(), request_id, counts)
+    let brought = headers_of(error).map(|(name, value)| (name, value.to_owned()));
+    let own: Vec<_> = own.iter().cloned().chain(brought).collect();
+    response(status(error.kind()), &body, &own, request_id, counts)
 }
 
 /// An answer as a response.
@@ -103,7 +110,7 @@ pub fn answer(reply: &Reply, request_id: &str, counts: Option<&str>) -> Result<O
         Content::None => Body::NONE,
         Content::Json(text) => Body { text: Some(text), content_type: Some("application/json"), ..Body::NONE },
         Content::Html(page) => Body::page(page),
-        Content::Refusal { error, page } => return refuse(error, page.as_ref(), request_id, counts),
+        Content::Refusal { error, page } => return refuse(error, page.as_ref(), &reply.headers, request_id, counts),
         Content::Problem { code, detail } => {
             written = problem(reply.status, code, detail, request_id).to_string();
             Body::problem(&written)
