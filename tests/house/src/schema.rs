@@ -3,6 +3,7 @@
 use crate::repo::{assert_none, files, read};
 use crate::workers;
 use rusqlite::Connection;
+use std::collections::BTreeSet;
 
 /// The migrations in order, as (path, text).
 fn migrations() -> Vec<(String, String)> {
@@ -15,39 +16,38 @@ struct TableFacts {
     sql: String,
     /// Not made by a migration of the directory, which says so in its name.
     tenant: bool,
-    first_column: String,
+    /// In their order.
+    columns: Vec<String>,
     first_of_key: String,
 }
 
+fn table_names(db: &Connection) -> BTreeSet<String> {
+    let sql = "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table' AND name NOT LIKE 'sqlite%'";
+    db.prepare(sql).unwrap().query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+}
+
+/// The tables after all migrations.
 fn tables(migrations: &[(String, String)]) -> Vec<TableFacts> {
     let db = Connection::open_in_memory().unwrap();
-    let mut found: Vec<TableFacts> = Vec::new();
+    let mut of_the_directory = BTreeSet::new();
     for (path, text) in migrations {
+        let before = table_names(&db);
         db.execute_batch(text).unwrap_or_else(|error| panic!("{path}: {error}"));
-        let mut statement = db
-            .prepare(
-                "SELECT t.name, t.strict, s.sql, c.name,
-                     COALESCE((SELECT k.name FROM pragma_table_info(t.name) k WHERE k.pk = 1), '')
-                 FROM pragma_table_list t JOIN sqlite_schema s ON s.name = t.name
-                 JOIN pragma_table_info(t.name) c ON c.cid = 0
-                 WHERE t.schema = 'main' AND t.type = 'table' ORDER BY t.name",
-            )
-            .unwrap();
-        let facts = statement.query_map([], |row| {
-            Ok(TableFacts {
-                name: row.get(0)?,
-                strict: row.get(1)?,
-                sql: row.get(2)?,
-                tenant: !path.contains("directory"),
-                first_column: row.get(3)?,
-                first_of_key: row.get(4)?,
-            })
-        });
-        let new = facts.unwrap().map(Result::unwrap).filter(|t| !found.iter().any(|f| f.name == t.name));
-        let new: Vec<TableFacts> = new.collect();
-        found.extend(new);
+        if path.contains("directory") {
+            of_the_directory.extend(table_names(&db).difference(&before).cloned());
+        }
     }
-    found
+    let facts = |name: &String| {
+        let sql = "SELECT t.strict, s.sql,
+                 COALESCE((SELECT k.name FROM pragma_table_info(t.name) k WHERE k.pk = 1), '')
+             FROM pragma_table_list t JOIN sqlite_schema s ON s.name = t.name WHERE t.schema = 'main' AND t.name = ?1";
+        let (strict, sql, first_of_key) =
+            db.query_row(sql, [name], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
+        let mut columns = db.prepare("SELECT name FROM pragma_table_info(?1) ORDER BY cid").unwrap();
+        let columns = columns.query_map([name], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        TableFacts { name: name.clone(), strict, sql, tenant: !of_the_directory.contains(name), columns, first_of_key }
+    };
+    table_names(&db).iter().map(facts).collect()
 }
 
 fn not_strict(tables: &[TableFacts]) -> Vec<String> {
@@ -56,7 +56,7 @@ fn not_strict(tables: &[TableFacts]) -> Vec<String> {
 
 fn tenant_tables_without_their_workspace(tables: &[TableFacts]) -> Vec<String> {
     let wrong =
-        tables.iter().filter(|t| t.tenant && (t.first_column != "workspace_id" || t.first_of_key != "workspace_id"));
+        tables.iter().filter(|t| t.tenant && (t.columns[0] != "workspace_id" || t.first_of_key != "workspace_id"));
     wrong.map(|t| format!("{}: workspace_id must be the first column and the first of the key", t.name)).collect()
 }
 
@@ -93,6 +93,37 @@ fn tables_not_in(readme: &str, tables: &[TableFacts]) -> Vec<String> {
     missing.map(|t| format!("schema/README.md does not speak of `{}`", t.name)).collect()
 }
 
+/// Columns whose name says it all, or whose meaning the README gives once for every table.
+const PLAIN: [&str; 17] = [
+    "at",
+    "attempt",
+    "checked_at",
+    "connected_at",
+    "created_at",
+    "crm",
+    "detail",
+    "detail_json",
+    "expires_at",
+    "id",
+    "name",
+    "revoked_at",
+    "role",
+    "started_at",
+    "status",
+    "token_hash",
+    "updated_at",
+    "workspace_id",
+];
+
+fn columns_not_in(readme: &str, tables: &[TableFacts]) -> Vec<String> {
+    let all = tables.iter().flat_map(|table| table.columns.iter().map(move |column| (table, column)));
+    let missing = all.filter(|(_, column)| {
+        let sealed = column.strip_suffix("_token_sealed").is_some();
+        !PLAIN.contains(&column.as_str()) && !sealed && !readme.contains(&format!("`{column}`"))
+    });
+    missing.map(|(table, column)| format!("schema/README.md does not say what {}.{column} is", table.name)).collect()
+}
+
 #[test]
 fn every_table_is_strict() {
     assert_none(&not_strict(&tables(&migrations())));
@@ -122,6 +153,11 @@ fn migrations_are_numbered_without_a_gap() {
 #[test]
 fn every_table_is_in_the_readme() {
     assert_none(&tables_not_in(&read("schema/README.md"), &tables(&migrations())));
+}
+
+#[test]
+fn every_column_whose_name_does_not_say_it_all_is_in_the_readme() {
+    assert_none(&columns_not_in(&read("schema/README.md"), &tables(&migrations())));
 }
 
 #[test]
@@ -178,5 +214,12 @@ mod wrong_examples {
     fn a_table_missing_from_the_readme_is_found() {
         let tables = tables(&schema("CREATE TABLE a (workspace_id TEXT PRIMARY KEY) STRICT;"));
         assert_eq!(tables_not_in("| `workspaces` |", &tables), ["schema/README.md does not speak of `a`"]);
+    }
+    #[test]
+    fn a_column_missing_from_the_readme_is_found_also_when_a_later_migration_adds_it() {
+        let mut migrations = schema("CREATE TABLE a (workspace_id TEXT PRIMARY KEY) STRICT;");
+        migrations.push(("schema/0003_c.sql".into(), "ALTER TABLE a ADD COLUMN odd INTEGER;".into()));
+        assert_eq!(columns_not_in("`a`", &tables(&migrations)), ["schema/README.md does not say what a.odd is"]);
+        assert_none(&columns_not_in("`odd`", &tables(&migrations)));
     }
 }
