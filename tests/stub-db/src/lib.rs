@@ -11,7 +11,11 @@
 //!
 //! Sources: Cloudflare's D1 limits page, and workerd `src/workerd/util/sqlite.c++` for the engine limits.
 
-#![allow(clippy::expect_used, clippy::panic, reason = "a test's database: a schema that does not apply must stop the test at once")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test's database: a schema that does not apply must stop the test at once"
+)]
 
 mod convert;
 mod faults;
