@@ -26,6 +26,10 @@ impl StubCrm {
             ("GET", ["stand-in", "faults"]) => Ok(self.faults_answer()),
             ("POST", ["stand-in", "faults"]) => self.set_faults(call),
             ("POST", ["stand-in", "clock"]) => self.set_clock(call),
+            ("POST", ["stand-in", "convert-lead", id]) => match self.salesforce.convert(id, call.now_ms) {
+                Some(contact) => Ok(Answer::json(200, &json!({"contact": contact}))),
+                None => Err(Answer::json(404, &json!({"error": "no such lead"}))),
+            },
             ("POST", ["stand-in", "reset"]) => self.reset(call),
             _ => Err(Answer::json(404, &json!({"error": "the control plane has no such path"}))),
         }

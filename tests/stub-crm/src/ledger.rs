@@ -29,6 +29,8 @@ pub struct Effect {
     pub id: String,
     /// What a person would call it.
     pub label: String,
+    /// The end of its long text, where callers leave marks.
+    pub text_end: String,
     /// The fields by which a caller can find its own writes again.
     pub keys: BTreeMap<String, String>,
     /// How often it was written, the creation included.
@@ -45,6 +47,12 @@ impl Ledger {
         *self.calls.entry(format!("{provider} {} {}", call.method(), pattern(call))).or_default() += 1;
         *self.statuses.entry(format!("{provider} {status}")).or_default() += 1;
     }
+}
+
+/// The last 200 characters.
+pub fn end_of(text: &str) -> String {
+    let skipped = text.chars().count().saturating_sub(200);
+    text.chars().skip(skipped).collect()
 }
 
 fn pattern(call: &Call<'_>) -> String {

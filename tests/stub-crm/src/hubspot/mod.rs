@@ -17,7 +17,7 @@ mod writes;
 
 use crate::Env;
 use crate::http::{Answer, Call, Reply};
-use crate::ledger::Effect;
+use crate::ledger::{Effect, end_of};
 use crate::limits::Budget;
 use crate::oauth::Authority;
 use kind::Kind;
@@ -150,6 +150,11 @@ fn effect(hub: &str, portal: &Portal, kind: Kind, record: &portal::Record) -> Ef
             .iter()
             .find_map(|name| values.get(*name))
             .map(|text| text.chars().take(200).collect())
+            .unwrap_or_default(),
+        text_end: ["hs_task_body", "hs_note_body"]
+            .iter()
+            .find_map(|name| values.get(*name))
+            .map(|text| end_of(text))
             .unwrap_or_default(),
         keys: values.iter().filter(|(name, _)| own(name)).map(|(name, value)| (name.clone(), value.clone())).collect(),
         writes: record.writes,
