@@ -1,0 +1,381 @@
+//! One suite for every `Db`: what the statements of this crate rely on, run on SQLite natively and on D1 in workerd.
+//!
+//! In scope: the engine's rules (transactions, `changes()`, constraints, numbers, JSON lists) and each statement's contract as
+//! its callers depend on it. Out of scope: flows. Compiled with the feature `conformance` only.
+
+use crate::connections::{self, Connected, Connection, Failed, Refreshed};
+use crate::db::{Bind, Db, DbError, Statement, nth, run};
+use crate::oauth_states::{self, NewState, Unusable};
+use crate::writes::{self, Filter, Key, Leased, NewWrite, Settled, Write};
+use crate::{WorkspaceScope, workspaces};
+use model::oauth::Flow;
+use model::write::{Transition, WriteStatus};
+use model::{ConnectionId, Crm, Role, Timestamp, UserId, WorkspaceId, WriteId};
+use serde_json::json;
+
+/// A failed check: which, and what was seen.
+pub type Failure = (&'static str, String);
+
+const NOW: Timestamp = Timestamp(1_795_165_200_123);
+
+macro_rules! ensure {
+    ($condition:expr, $($seen:tt)+) => {
+        if !$condition {
+            return Err(format!($($seen)+));
+        }
+    };
+}
+
+/// Runs every check on an empty, migrated database; answers the number of checks and what failed.
+pub async fn run_all(db: &dyn Db) -> (usize, Vec<Failure>) {
+    let mut failures = Vec::new();
+    let mut checks = 0;
+    macro_rules! check {
+        ($($name:ident),+ $(,)?) => {$(
+            checks += 1;
+            if let Err(seen) = $name(db).await {
+                failures.push((stringify!($name), seen));
+            }
+        )+};
+    }
+    check!(
+        whole_numbers_stay_whole,
+        text_that_looks_like_a_number_stays_text,
+        a_failing_statement_undoes_the_whole_batch,
+        changes_is_seen_by_the_next_statement,
+        membership_and_service_tokens_open_their_own_workspace_only,
+        a_state_is_consumed_once_by_its_browser_before_its_end,
+        a_connection_is_compared_and_set,
+        a_refresh_is_saved_for_the_generation_it_began_with,
+        writes_are_planned_once_and_only_where_connected,
+        a_lease_is_given_once_and_settled_under_its_name,
+        the_log_is_paged_newest_first,
+        a_workspace_sees_nothing_of_another,
+    );
+    (checks, failures)
+}
+
+fn words(error: DbError) -> String {
+    error.to_string()
+}
+
+fn scope(id: &str) -> Result<WorkspaceScope, String> {
+    WorkspaceId::parse(id).map(WorkspaceScope::of).ok_or_else(|| format!("{id} is no workspace id"))
+}
+
+async fn workspace(db: &dyn Db, id: &str) -> Result<WorkspaceScope, String> {
+    let scope = scope(id)?;
+    run(db, workspaces::create(scope.workspace_id(), id, "DB", NOW)).await.map_err(words)?;
+    Ok(scope)
+}
+
+async fn whole_numbers_stay_whole(db: &dyn Db) -> Result<(), String> {
+    workspace(db, "ws_numbers").await?;
+    let read = Statement::new(
+        "SELECT created_at, typeof(created_at) AS kind FROM workspaces WHERE id = ?1",
+        [Bind::from("ws_numbers")],
+    );
+    let rows = run(db, read).await.map_err(words)?.rows;
+    let row = rows.first().ok_or("no row")?;
+    ensure!(row.get("created_at") == Some(&json!(NOW.0)), "{row:?}");
+    ensure!(row.get("kind") == Some(&json!("integer")), "{row:?}");
+    Ok(())
+}
+
+async fn text_that_looks_like_a_number_stays_text(db: &dyn Db) -> Result<(), String> {
+    let scope = workspace(db, "ws_digits").await?;
+    connect(db, &scope, Crm::Hubspot, "4242", 1).await?;
+    let row = connections::fetch(db, &scope, Crm::Hubspot).await.map_err(words)?.ok_or("no row")?;
+    ensure!(row.external_account_id == "4242", "{}", row.external_account_id);
+    Ok(())
+}
+
+async fn a_failing_statement_undoes_the_whole_batch(db: &dyn Db) -> Result<(), String> {
+    let scope = scope("ws_undone")?;
+    let bad_role = Statement::new(
+        "INSERT INTO workspace_members (workspace_id, user_id, role, created_at) VALUES (?1, 'us_x', 'king', ?2)",
+        [Bind::from("ws_undone"), NOW.into()],
+    );
+    let outcome = db.batch(vec![workspaces::create(scope.workspace_id(), "x", "DB", NOW), bad_role]).await;
+    ensure!(outcome == Err(DbError::Constraint), "{outcome:?}");
+    let read = Statement::new("SELECT id FROM workspaces WHERE id = ?1", [Bind::from("ws_undone")]);
+    let rows = run(db, read).await.map_err(words)?.rows;
+    ensure!(rows.is_empty(), "{rows:?}");
+    Ok(())
+}
+
+const fn failed(expected_generation: u64) -> Failed<'static> {
+    Failed { expected_generation, refresh_id: None, code: "x", advice: "y", at: NOW }
+}
+
+async fn changes_is_seen_by_the_next_statement(db: &dyn Db) -> Result<(), String> {
+    let scope = workspace(db, "ws_changes").await?;
+    connect(db, &scope, Crm::Hubspot, "1", 1).await?;
+    let count = || {
+        Statement::new(
+            "SELECT COUNT(*) AS n FROM connection_health WHERE workspace_id = ?1",
+            [Bind::from("ws_changes")],
+        )
+    };
+    for (generation, expected) in [(9, 0), (1, 1)] {
+        let outcomes = db
+            .batch(vec![
+                connections::mark_error(&scope, Crm::Hubspot, &failed(generation)),
+                connections::set_health_if_changed(&scope, Crm::Hubspot, model::Health::Error, None, NOW),
+                count(),
+            ])
+            .await
+            .map_err(words)?;
+        let row = nth(&outcomes, 2).map_err(words)?.rows.first().cloned().unwrap_or_default();
+        ensure!(row.get("n") == Some(&json!(expected)), "generation {generation}: {row:?}");
+    }
+    Ok(())
+}
+
+async fn membership_and_service_tokens_open_their_own_workspace_only(db: &dyn Db) -> Result<(), String> {
+    let ours = workspace(db, "ws_members").await?;
+    let theirs = workspace(db, "ws_members2").await?;
+    let user = UserId::parse("us_ada").ok_or("no user id")?;
+    run(db, workspaces::admit_member(ours.workspace_id(), &user, Role::Admin, NOW)).await.map_err(words)?;
+    let access = workspaces::fetch_member(db, ours.workspace_id(), &user).await.map_err(words)?.ok_or("no access")?;
+    ensure!((access.role, access.shard.as_str()) == (Role::Admin, "DB"), "{access:?}");
+    let foreign = workspaces::fetch_member(db, theirs.workspace_id(), &user).await.map_err(words)?;
+    ensure!(foreign.is_none(), "{foreign:?}");
+
+    let until = Some(NOW.plus_secs(60));
+    let issue = workspaces::issue_service_token("hash-1", ours.workspace_id(), "ci", Role::Member, until, NOW);
+    run(db, issue).await.map_err(words)?;
+    let good = workspaces::fetch_service_token(db, "hash-1", NOW).await.map_err(words)?;
+    ensure!(good.as_ref().is_some_and(|a| a.workspace_id == *ours.workspace_id()), "{good:?}");
+    let late = workspaces::fetch_service_token(db, "hash-1", NOW.plus_secs(60)).await.map_err(words)?;
+    ensure!(late.is_none(), "{late:?}");
+    Ok(())
+}
+
+async fn a_state_is_consumed_once_by_its_browser_before_its_end(db: &dyn Db) -> Result<(), String> {
+    let scope = workspace(db, "ws_states").await?;
+    let end = NOW.plus_secs(600);
+    let mint = |hash: &'static str| {
+        oauth_states::mint(&NewState {
+            state_hash: hash,
+            crm: Crm::Hubspot,
+            flow: Flow::Connect,
+            workspace_id: Some(scope.workspace_id()),
+            started_by: Some("us_ada"),
+            browser_hash: "browser",
+            verifier_sealed: "v1.sealed",
+            return_to: None,
+            login_host: None,
+            created_at: NOW,
+            expires_at: end,
+        })
+    };
+    db.batch(vec![mint("once"), mint("late"), mint("foreign")]).await.map_err(words)?;
+    let before_end = end.plus_ms(-1);
+    for (crm, hash, browser, now, expected) in [
+        (Crm::Salesforce, "once", "browser", NOW, Err(Unusable::Unknown)),
+        (Crm::Hubspot, "never", "browser", NOW, Err(Unusable::Unknown)),
+        (Crm::Hubspot, "once", "browser", before_end, Ok(())),
+        (Crm::Hubspot, "once", "browser", NOW, Err(Unusable::Used)),
+        (Crm::Hubspot, "late", "browser", end, Err(Unusable::Expired)),
+        (Crm::Hubspot, "late", "browser", end, Err(Unusable::Used)),
+        (Crm::Hubspot, "foreign", "another", NOW, Err(Unusable::ForeignBrowser)),
+        (Crm::Hubspot, "foreign", "browser", NOW, Err(Unusable::Used)),
+    ] {
+        let seen = oauth_states::consume(db, crm, hash, browser, now).await.map_err(words)?;
+        if let Ok(consumed) = &seen {
+            ensure!(consumed.shard.as_deref() == Some("DB"), "{consumed:?}");
+        }
+        let seen = seen.map(|_| ());
+        ensure!(seen == expected, "{hash} in {browser}: {seen:?}");
+    }
+    Ok(())
+}
+
+fn connected<'a>(id: &'a ConnectionId, crm: Crm, account: &'a str, generation: u64) -> Connected<'a> {
+    Connected {
+        id,
+        crm,
+        external_account_id: account,
+        external_account_name: None,
+        external_user_id: None,
+        instance_url: None,
+        login_host: None,
+        scopes_json: "[\"oauth\"]",
+        access_token_sealed: "v1.access",
+        refresh_token_sealed: Some("v1.refresh"),
+        expires_at: Some(NOW),
+        token_generation: generation,
+        connected_by: "us_ada",
+        at: NOW,
+    }
+}
+
+async fn connect(db: &dyn Db, scope: &WorkspaceScope, crm: Crm, account: &str, generation: u64) -> Result<u64, String> {
+    let id = ConnectionId::parse("cx_1").ok_or("no connection id")?;
+    let statement = connections::connect(scope, &connected(&id, crm, account, generation));
+    Ok(run(db, statement).await.map_err(words)?.changes)
+}
+
+async fn fetch(db: &dyn Db, scope: &WorkspaceScope) -> Result<Connection, String> {
+    connections::fetch(db, scope, Crm::Hubspot).await.map_err(words)?.ok_or_else(|| "no connection".to_owned())
+}
+
+async fn a_connection_is_compared_and_set(db: &dyn Db) -> Result<(), String> {
+    let scope = workspace(db, "ws_connect").await?;
+    for (account, generation, changes, why) in [
+        ("1", 1, 1, "the first"),
+        ("1", 1, 0, "a repeat"),
+        ("1", 2, 1, "a reconnect"),
+        ("2", 3, 0, "another account"),
+        ("1", 5, 0, "a generation that was never read"),
+    ] {
+        let seen = connect(db, &scope, Crm::Hubspot, account, generation).await?;
+        ensure!(seen == changes, "{why}: {seen} changes");
+    }
+    run(db, connections::disconnect(&scope, Crm::Hubspot, NOW)).await.map_err(words)?;
+    let row = fetch(db, &scope).await?;
+    ensure!(row.access_token_sealed.is_none() && row.token_generation == 3, "{row:?}");
+    let seen = connect(db, &scope, Crm::Hubspot, "2", 4).await?;
+    ensure!(seen == 1, "another account after a disconnect: {seen} changes");
+    Ok(())
+}
+
+async fn a_refresh_is_saved_for_the_generation_it_began_with(db: &dyn Db) -> Result<(), String> {
+    let scope = workspace(db, "ws_refresh").await?;
+    connect(db, &scope, Crm::Hubspot, "1", 1).await?;
+    let refreshed = |expected_generation| Refreshed {
+        expected_generation,
+        access_token_sealed: "v1.access2",
+        refresh_token_sealed: "v1.refresh2",
+        expires_at: Some(NOW.plus_secs(1_800)),
+        instance_url: None,
+        refused_at: None,
+        at: NOW,
+    };
+    let save = |generation| connections::save_refresh(&scope, Crm::Hubspot, &refreshed(generation));
+    ensure!(run(db, save(2)).await.map_err(words)?.changes == 0, "a generation that is not there was saved");
+    ensure!(run(db, save(1)).await.map_err(words)?.changes == 1, "the refresh was not saved");
+    ensure!(run(db, save(1)).await.map_err(words)?.changes == 0, "the refresh was saved twice");
+    let row = fetch(db, &scope).await?;
+    ensure!(row.token_generation == 2 && row.access_token_sealed.as_deref() == Some("v1.access2"), "{row:?}");
+    Ok(())
+}
+
+fn new_write(crm: Crm, key: &str) -> NewWrite {
+    NewWrite {
+        crm,
+        key: key.to_owned(),
+        request_hash: "hash".to_owned(),
+        action: "create_task",
+        object_type: "thread".to_owned(),
+        object_id: "1".to_owned(),
+        source_event_id: "evt".to_owned(),
+        payload: "{\"a\":\"'\\\"\"}".to_owned(),
+    }
+}
+
+async fn planned(db: &dyn Db, scope: &WorkspaceScope, keys: &[&str]) -> Result<u64, String> {
+    let writes: Vec<NewWrite> = keys.iter().map(|key| new_write(Crm::Hubspot, key)).collect();
+    Ok(run(db, writes::plan(scope, &writes, "req", NOW)).await.map_err(words)?.changes)
+}
+
+async fn writes_are_planned_once_and_only_where_connected(db: &dyn Db) -> Result<(), String> {
+    let scope = workspace(db, "ws_plan").await?;
+    ensure!(planned(db, &scope, &["a"]).await? == 0, "planned without a connection");
+    connect(db, &scope, Crm::Hubspot, "1", 1).await?;
+    ensure!(planned(db, &scope, &["a", "b", "a"]).await? == 2, "not planned once each");
+    ensure!(planned(db, &scope, &["a", "c"]).await? == 1, "planned again");
+    let keys = ["a", "b", "c"].map(|key| Key { crm: Crm::Hubspot, key: key.to_owned() });
+    let rows = run(db, writes::select_by_keys(&scope, &keys)).await.map_err(words)?.rows::<Write>().map_err(words)?;
+    ensure!(rows.len() == 3 && rows.iter().all(|row| row.status == WriteStatus::Planned), "{rows:?}");
+    Ok(())
+}
+
+async fn a_lease_is_given_once_and_settled_under_its_name(db: &dyn Db) -> Result<(), String> {
+    let scope = workspace(db, "ws_lease").await?;
+    connect(db, &scope, Crm::Hubspot, "1", 1).await?;
+    planned(db, &scope, &["a", "b"]).await?;
+    let keys = ["a".to_owned(), "b".to_owned(), "never".to_owned()];
+    let lease = |name: &'static str, now: Timestamp| {
+        let keys = keys.clone();
+        let scope = &scope;
+        async move {
+            let until = now.plus_secs(60);
+            let batch = vec![
+                writes::lease(scope, Crm::Hubspot, &keys, name, until, now),
+                writes::begin_attempts(scope, Crm::Hubspot, &keys, name, now),
+            ];
+            let outcomes = db.batch(batch).await.map_err(words)?;
+            nth(&outcomes, 0).and_then(crate::db::Outcome::rows::<Leased>).map_err(words)
+        }
+    };
+    let first = lease("at_1", NOW).await?;
+    ensure!(first.len() == 2 && first.iter().all(|row| row.in_doubt == 0), "{first:?}");
+    let second = lease("at_2", NOW).await?;
+    ensure!(second.is_empty(), "leased twice: {second:?}");
+    let settled = |key: &str| Settled {
+        key: key.to_owned(),
+        transition: Transition { status: WriteStatus::Succeeded, retry_count: 1, next_retry_at: None, failure: None },
+        external_ids: json!({"task": "9"}),
+        response: Some(json!({"id": "9"})),
+        dry_run: None,
+    };
+    let settle = |name: &'static str, key: &str, now: Timestamp| {
+        vec![
+            writes::settle(&scope, Crm::Hubspot, name, &[settled(key)], now),
+            writes::end_attempts(&scope, Crm::Hubspot, name, NOW, &[settled(key)], 2, now),
+        ]
+    };
+    let outcomes = db.batch(settle("at_2", "a", NOW)).await.map_err(words)?;
+    ensure!(nth(&outcomes, 0).map_err(words)?.changes == 0, "settled under a lease that is not its own");
+    let outcomes = db.batch(settle("at_1", "a", NOW)).await.map_err(words)?;
+    ensure!(outcomes.iter().all(|outcome| outcome.changes == 1), "{outcomes:?}");
+    // A crash: the lease of `b` runs out, and whoever takes it next must doubt.
+    let third = lease("at_3", NOW.plus_secs(60)).await?;
+    ensure!(third.len() == 1 && third.iter().all(|row| row.in_doubt == 1), "{third:?}");
+
+    let id = WriteId::of(Crm::Hubspot, "a").ok_or("no write id")?;
+    let row = writes::fetch(db, &scope, &id).await.map_err(words)?.ok_or("no row")?;
+    ensure!(row.status == WriteStatus::Succeeded && row.external_ids_json == "{\"task\":\"9\"}", "{row:?}");
+    let attempts = writes::list_attempts(db, &scope, &id).await.map_err(words)?;
+    ensure!(attempts.len() == 1 && attempts.iter().all(|a| a.calls == Some(2)), "{attempts:?}");
+    Ok(())
+}
+
+async fn the_log_is_paged_newest_first(db: &dyn Db) -> Result<(), String> {
+    let scope = workspace(db, "ws_pages").await?;
+    connect(db, &scope, Crm::Hubspot, "1", 1).await?;
+    for (at, key) in ["a", "b", "c"].into_iter().enumerate() {
+        let now = NOW.plus_secs(i64::try_from(at).unwrap_or_default());
+        run(db, writes::plan(&scope, &[new_write(Crm::Hubspot, key)], "req", now)).await.map_err(words)?;
+    }
+    let mut filter = Filter { limit: 2, crm: Some(Crm::Hubspot), ..Filter::default() };
+    let page = writes::list(db, &scope, &filter).await.map_err(words)?;
+    let keys: Vec<&str> = page.iter().map(|row| row.idempotency_key.as_str()).collect();
+    ensure!(keys == ["c", "b"], "{keys:?}");
+    let last = page.last().ok_or("an empty page")?;
+    filter.after =
+        Some(writes::Position { created_at: last.created_at, crm: last.crm, key: last.idempotency_key.clone() });
+    let page = writes::list(db, &scope, &filter).await.map_err(words)?;
+    ensure!(page.len() == 1 && page.iter().all(|row| row.idempotency_key == "a"), "{page:?}");
+    filter = Filter { limit: 10, status: Some(WriteStatus::PermanentFailure), ..Filter::default() };
+    ensure!(writes::list(db, &scope, &filter).await.map_err(words)?.is_empty(), "dead letters where none are");
+    Ok(())
+}
+
+async fn a_workspace_sees_nothing_of_another(db: &dyn Db) -> Result<(), String> {
+    let ours = workspace(db, "ws_ours").await?;
+    let theirs = workspace(db, "ws_theirs").await?;
+    connect(db, &ours, Crm::Hubspot, "1", 1).await?;
+    planned(db, &ours, &["secret"]).await?;
+    let id = WriteId::of(Crm::Hubspot, "secret").ok_or("no write id")?;
+    ensure!(writes::fetch(db, &theirs, &id).await.map_err(words)?.is_none(), "a foreign write was read");
+    let all = Filter { limit: 10, ..Filter::default() };
+    ensure!(writes::list(db, &theirs, &all).await.map_err(words)?.is_empty(), "a foreign log was read");
+    ensure!(connections::list(db, &theirs).await.map_err(words)?.is_empty(), "a foreign connection was read");
+    let until = NOW.plus_secs(60);
+    let lease = writes::lease(&theirs, Crm::Hubspot, &["secret".to_owned()], "at_1", until, NOW);
+    ensure!(run(db, lease).await.map_err(words)?.rows.is_empty(), "a foreign write was leased");
+    Ok(())
+}
