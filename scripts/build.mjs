@@ -25,10 +25,10 @@ const optimise = ["-O1"].concat(
 // The entry module starts a new instance after a panic; these two options give it the means.
 const bindgen = ["--target", "module", "--no-typescript", "--out-name", "index", "--experimental-reset-state-function", "--force-enable-abort-handler"];
 
-/** Builds what has changed and returns all Workers. */
-export async function buildWorkers() {
+/** Builds what has changed and returns the Workers, on request with those that only tests run. */
+export async function buildWorkers({ withTests = false } = {}) {
   const { readWorkers } = await import("./workers.mjs");
-  const workers = readWorkers();
+  const workers = readWorkers({ withTests });
   if (workers.length === 0) throw new Stop("There is no Worker to build: no wrangler.toml at the root, in functions/ or in cron/.");
   const wasm = (worker) => join(cargoTarget, target, "release", worker.wasm);
   await step(`cargo build, ${workers.length} Workers`, async () => {

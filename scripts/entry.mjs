@@ -2,8 +2,8 @@
 //
 // It does what the entry module of worker-build 0.8.7 does (cloudflare/workers-rs, Apache-2.0), for the few handlers
 // Conduit uses: a panic aborts the wasm instance, and every later call into it would fail; so after a trap the next
-// request starts a fresh instance, and a Durable Object makes its Rust value again. `initState` belongs to the `worker`
-// crate, which also marks it when it aborts.
+// request starts a fresh instance, and a Durable Object makes its Rust value again. Calls under way in the dead instance
+// are answered with an error at once. `initState` belongs to the `worker` crate, which also marks it when it aborts.
 
 const handlers = ["fetch", "queue", "scheduled"];
 const objectHandlers = ["fetch", "alarm"];
@@ -17,6 +17,9 @@ import * as wasm from "./index.js";
 Error.stackTraceLimit = 100;
 const initState = wasm.__worker_init_state();
 
+// What rejects each call that is under way. Those of a dead instance would never be answered, a Durable Object's for minutes.
+const underWay = new Set();
+
 function revive() {
   if (!initState.criticalError) return;
   console.log("Starting a new wasm instance after a panic");
@@ -29,18 +32,28 @@ function notice(error) {
   if (!(error instanceof WebAssembly.RuntimeError)) return;
   console.error("Panic", error);
   initState.criticalError = true;
+  for (const reject of underWay) reject(new Error("The Worker's code panicked."));
+  underWay.clear();
 }
 
 addEventListener("error", (event) => notice(event.error));
+addEventListener("unhandledrejection", (event) => notice(event.reason));
 
-async function guarded(call) {
-  revive();
-  try {
-    return await call();
-  } catch (error) {
-    notice(error);
-    throw error;
-  }
+function guarded(call) {
+  return new Promise((resolve, reject) => {
+    underWay.add(reject);
+    const settle = (end) => (value) => {
+      underWay.delete(reject);
+      end(value);
+    };
+    try {
+      revive();
+      call().then(settle(resolve), settle(reject));
+    } catch (error) {
+      settle(reject)(error);
+      notice(error);
+    }
+  });
 }
 
 export default {

@@ -18,7 +18,7 @@ main(import.meta, async () => {
   await ensureToolchain();
   await continueUnderPinnedNode();
   const { readWorkers } = await import("./workers.mjs");
-  const workers = readWorkers().flatMap((worker) => ["-p", worker.name]);
+  const workers = readWorkers({ withTests: true }).flatMap((worker) => ["-p", worker.name]);
 
   await check("format", () => cargo("fmt", "--all", "--check"));
   await check("clippy, native", () => cargo("clippy", "--quiet", "--all-targets", "--", "-D", "warnings"));
@@ -31,7 +31,7 @@ main(import.meta, async () => {
   });
   await check("build of every Worker", async () => {
     const { buildWorkers } = await import("./build.mjs");
-    built = await buildWorkers();
+    built = await buildWorkers({ withTests: true });
     return { passed: 1, failed: 0, output: "" };
   });
   await check("size budget", withBuild(sizes));

@@ -19,12 +19,15 @@ import { Stop } from "./steps.mjs";
 
 export const standIn = "stub-crm";
 
-/** All Workers, the gateway first: { name, folder, configFile, config, build, wasm, objects, secrets, cron }. */
-export function readWorkers() {
+/** Workers that only the endpoint tests run. */
+const testOnly = ["conformance"];
+
+/** Every Worker of a run, the gateway first: { name, folder, configFile, config, build, wasm, objects, secrets, cron }. */
+export function readWorkers({ withTests = false } = {}) {
   const folders = ["functions", "cron"].flatMap((group) =>
     existsSync(at(group)) ? readdirSync(at(group)).sort().map((name) => join(group, name)) : [],
   );
-  folders.push(join("tests", standIn));
+  folders.push(...[standIn, ...(withTests ? testOnly : [])].map((name) => join("tests", name)));
   const files = ["wrangler.toml", ...folders.map((folder) => join(folder, "wrangler.toml"))];
   return files.filter((file) => existsSync(at(file))).map(readWorker);
 }
@@ -89,7 +92,7 @@ export const secretsOf = (worker, values) => {
  * `vars` further variables for every Worker, `only` the names of the Workers to take (bindings to others are dropped).
  */
 export function miniflareWorkers({ origin, secrets, vars = {}, only = null }) {
-  const taken = readWorkers().filter((worker) => only === null || only.includes(worker.name));
+  const taken = readWorkers({ withTests: only !== null }).filter((worker) => only === null || only.includes(worker.name));
   const names = new Set(taken.map((worker) => worker.name));
   return taken.map((worker) => {
     const config = wranglerConfig(worker, { origin, folder: root });
