@@ -1,7 +1,7 @@
 //! One suite for every `Db`: what the statements of this crate rely on, run on SQLite natively and on D1 in workerd.
 //!
 //! In scope: the engine's rules (transactions, `changes()`, constraints, numbers, JSON lists) and each statement's contract as
-//! its callers depend on it. Out of scope: flows. Compiled with the feature `conformance` only.
+//! its callers depend on it. Out of scope: flows. Only tests link it.
 
 use crate::connections::{self, Connected, Connection, Failed, Refreshed};
 use crate::db::{Bind, Db, DbError, Statement, nth, run};

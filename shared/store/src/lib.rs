@@ -4,7 +4,6 @@
 //! edge does it on D1, `stub-db` on SQLite). SQL stands nowhere else: `tests/house` looks.
 
 pub mod audit;
-#[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod connections;
 pub mod db;

@@ -35,6 +35,8 @@ fn may_import(member: &Member) -> Option<&'static [&'static str]> {
         (Place::Shared, _) => None,
         (Place::Door, _) => Some(FOR_DOORS),
         (Place::Test, "stub-db") => Some(&["store", "model"]),
+        // A Worker that runs the database suite on D1.
+        (Place::Test, "conformance") => Some(&["store", "edge"]),
         (Place::Test, _) => Some(EVERYTHING_SHARED),
     }
 }
@@ -82,8 +84,10 @@ struct Rule {
 const RULES: &[Rule] = &[
     Rule {
         crates: &["worker", "wasm-bindgen", "wasm-bindgen-futures", "js-sys", "web-sys"],
-        allowed: |member, _| matches!(member.name.as_str(), "edge" | "stub-crm") || place(member) == Some(Place::Door),
-        reason: "only the edge and the doors know Cloudflare (the stand-in CRM is a Worker too)",
+        allowed: |member, _| {
+            matches!(member.name.as_str(), "edge" | "stub-crm" | "conformance") || place(member) == Some(Place::Door)
+        },
+        reason: "only the edge and the doors know Cloudflare (the stand-in CRM and the database suite are Workers too)",
     },
     Rule {
         crates: &["aes-gcm", "getrandom", "subtle"],
