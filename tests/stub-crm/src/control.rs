@@ -4,6 +4,7 @@
 
 use crate::StubCrm;
 use crate::faults::Fault;
+use crate::fields::Fields as _;
 use crate::http::{Answer, Call, Reply};
 use crate::ledger::Effect;
 use crate::pages;
@@ -30,7 +31,7 @@ impl StubCrm {
                 Some(contact) => Ok(Answer::json(200, &json!({"contact": contact}))),
                 None => Err(Answer::json(404, &json!({"error": "no such lead"}))),
             },
-            ("POST", ["stand-in", "reset"]) => self.reset(call),
+            ("POST", ["stand-in", "reset"]) => Ok(self.reset(call)),
             _ => Err(Answer::json(404, &json!({"error": "the control plane has no such path"}))),
         }
     }
@@ -74,7 +75,7 @@ impl StubCrm {
     }
 
     /// A new beginning. With `{"keep_grants":true}` the connections stay and the records, counters and faults go.
-    fn reset(&mut self, call: &Call<'_>) -> Reply {
+    fn reset(&mut self, call: &Call<'_>) -> Answer {
         let body = call.json().unwrap_or(Value::Null);
         if body.get("keep_grants").and_then(Value::as_bool).unwrap_or_default() {
             self.hubspot.forget_records();
@@ -85,9 +86,9 @@ impl StubCrm {
         } else {
             let issued = std::mem::take(&mut self.issued);
             let random = self.random.clone();
-            *self = Self { issued, random, ..Self::new(self.config.clone()) };
+            *self = Self { random, issued, ..Self::new(self.config.clone()) };
         }
-        Ok(Answer::json(200, &json!({"reset": true})))
+        Answer::json(200, &json!({"reset": true}))
     }
 
     fn effects(&self) -> Vec<Effect> {
@@ -116,7 +117,7 @@ impl StubCrm {
             let wanted = call.query("object");
             let list: Vec<&Effect> =
                 effects.iter().filter(|effect| wanted.is_none_or(|object| object == effect.object)).collect();
-            body["effects"] = json!(list);
+            body.put("effects", json!(list));
         }
         Answer::json(200, &body)
     }

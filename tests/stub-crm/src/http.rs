@@ -108,8 +108,6 @@ pub struct Call<'a> {
     pub origin: &'a str,
     /// As sent, still percent-encoded, without the query.
     pub path: &'a str,
-    /// As sent, still percent-encoded, without `?`.
-    pub query_text: &'a str,
     /// The path's parts, decoded; empty ones dropped.
     pub segments: Vec<String>,
     query: Vec<(String, String)>,
@@ -126,7 +124,7 @@ impl<'a> Call<'a> {
         let (origin, rest) = url.split_at_checked(path_at).unwrap_or((url, ""));
         let (path, query_text) = rest.split_once('?').unwrap_or((rest, ""));
         let segments = path.split('/').filter(|part| !part.is_empty()).map(|part| decode(part, false)).collect();
-        Self { request, origin, path, query_text, segments, query: pairs(query_text), now_ms }
+        Self { request, origin, path, segments, query: pairs(query_text), now_ms }
     }
 
     /// Upper case.

@@ -9,6 +9,7 @@ mod clock;
 mod config;
 mod control;
 mod faults;
+mod fields;
 mod http;
 mod hubspot;
 mod ledger;

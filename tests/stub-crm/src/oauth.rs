@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn redirects_go_to_registered_places() {
-        let known = vec!["https://app.example/cb".to_owned()];
+        let known = ["https://app.example/cb".to_owned()];
         for (registered, uri, allowed) in [
             (&known[..], "https://app.example/cb", true),
             (&known[..], "https://app.example/cb/", false),

@@ -4,6 +4,7 @@
 
 use crate::Env;
 use crate::clock;
+use crate::fields::Fields as _;
 use crate::http::{Answer, Call, Reply};
 use crate::hubspot::errors;
 use crate::hubspot::kind::Kind;
@@ -30,12 +31,14 @@ pub fn owners(call: &Call<'_>, rest: &[&str], env: &Env<'_>) -> Reply {
     match (call.method(), rest) {
         ("GET", []) => {
             let wanted = call.query("email");
-            let results: Vec<&Value> =
-                all.iter().filter(|owner| wanted.is_none_or(|email| owner["email"] == *email)).collect();
+            let results: Vec<&Value> = all
+                .iter()
+                .filter(|owner| wanted.is_none_or(|email| owner.field("email").as_str() == Some(email)))
+                .collect();
             Ok(Answer::json(200, &json!({"results": results})))
         }
         ("GET", [id]) => {
-            let found = all.iter().find(|owner| owner["id"] == **id);
+            let found = all.iter().find(|owner| owner.field("id").as_str() == Some(id));
             found.map(|owner| Answer::json(200, owner)).ok_or_else(|| errors::not_found(env))
         }
         _ => Err(errors::wrong_method(env)),
@@ -53,13 +56,15 @@ pub fn pipelines(call: &Call<'_>, rest: &[&str], env: &Env<'_>) -> Reply {
     match (call.method(), rest) {
         ("GET", []) => Ok(Answer::json(200, &json!({"results": pipelines}))),
         ("GET", [id]) => {
-            let found = pipelines.iter().find(|pipeline| pipeline["id"] == **id);
+            let found = pipelines.iter().find(|pipeline| pipeline.field("id").as_str() == Some(id));
             found.map(|pipeline| Answer::json(200, pipeline)).ok_or_else(|| errors::not_found(env))
         }
         ("GET", [id, "stages"]) => {
-            let found =
-                pipelines.iter().find(|pipeline| pipeline["id"] == **id).ok_or_else(|| errors::not_found(env))?;
-            Ok(Answer::json(200, &json!({"results": found["stages"]})))
+            let found = pipelines
+                .iter()
+                .find(|pipeline| pipeline.field("id").as_str() == Some(id))
+                .ok_or_else(|| errors::not_found(env))?;
+            Ok(Answer::json(200, &json!({"results": found.field("stages")})))
         }
         _ => Err(errors::wrong_method(env)),
     }

@@ -5,6 +5,7 @@
 
 use crate::Env;
 use crate::clock;
+use crate::fields::Fields as _;
 use crate::http::{Answer, Call, Reply};
 use crate::hubspot::batch;
 use crate::hubspot::errors;
@@ -127,7 +128,7 @@ fn label_of<'a>(portal: &'a Portal, from: Kind, to: Kind, spec: &Spec) -> Option
         let primary = kind::association_types(from, to)?.1?;
         return (spec.1 == primary).then_some("Primary");
     }
-    portal.labels.iter().find(|label| label.type_id == spec.1).map(|label| label.label.as_str())
+    portal.labels.iter().find(|label| label.type_id == spec.1).map(|label| label.text.as_str())
 }
 
 fn rows(portal: &Portal, from: Kind, id: u64, to: Kind) -> Vec<Value> {
@@ -150,13 +151,13 @@ fn list(portal: &Portal, from: Kind, id: u64, to: Kind, call: &Call<'_>, env: &E
         .map_or(Some(0), |text| text.parse().ok())
         .ok_or_else(|| errors::invalid(env, "after is not valid"))?;
     let mut all = rows(portal, from, id, to);
-    all.retain(|row| row["toObjectId"].as_u64().is_some_and(|other| other >= after));
-    let next = all.get(limit).and_then(|row| row["toObjectId"].as_u64());
+    all.retain(|row| row.field("toObjectId").as_u64().is_some_and(|other| other >= after));
+    let next = all.get(limit).and_then(|row| row.field("toObjectId").as_u64());
     all.truncate(limit);
     let mut body = json!({"results": all});
     if let Some(next) = next {
         let link = format!("{}{}?limit={limit}&after={next}", call.origin, call.path);
-        body["paging"] = json!({"next": {"after": next.to_string(), "link": link}});
+        body.put("paging", json!({"next": {"after": next.to_string(), "link": link}}));
     }
     Ok(Answer::json(200, &body))
 }
@@ -185,7 +186,7 @@ fn labels(portal: &Portal, from: Kind, to: Kind) -> Answer {
     let mut results: Vec<Value> = unlabelled.map(|id| row(DEFINED, id, None)).into_iter().collect();
     results.extend(primary.map(|id| row(DEFINED, id, Some("Primary"))));
     let own = portal.labels.iter().filter(|label| label.from == from && label.to == to);
-    results.extend(own.map(|label| row("USER_DEFINED", label.type_id, Some(&label.label))));
+    results.extend(own.map(|label| row("USER_DEFINED", label.type_id, Some(&label.text))));
     Answer::json(200, &json!({"results": results}))
 }
 
@@ -200,7 +201,7 @@ fn make_label(portal: &mut Portal, from: Kind, to: Kind, call: &Call<'_>, env: &
     for (from, to, label, type_id, inverse_id) in
         [(from, to, label, first, first + 1), (to, from, inverse, first + 1, first)]
     {
-        portal.labels.push(Label { from, to, type_id, label: label.to_owned(), inverse_id });
+        portal.labels.push(Label { from, to, type_id, text: label.to_owned(), inverse_id });
     }
     let row = |id: u32, label: &str| json!({"category": "USER_DEFINED", "typeId": id, "label": label});
     Ok(Answer::json(200, &json!({"results": [row(first, label), row(first + 1, inverse)]})))
@@ -221,8 +222,8 @@ fn many(portal: &mut Portal, from: Kind, to: Kind, call: &Call<'_>, verb: &[&str
         }
     }
     match verb {
-        ["read"] | ["associate", "default"] => Ok(batch::envelope(200, results, failures, env)),
-        ["create"] => Ok(batch::envelope(201, results, failures, env)),
+        ["read"] | ["associate", "default"] => Ok(batch::envelope(200, results, &failures, env)),
+        ["create"] => Ok(batch::envelope(201, results, &failures, env)),
         ["archive"] | ["labels", "archive"] => Ok(Answer::empty(204)),
         _ => Err(errors::no_such_path(env)),
     }
@@ -253,7 +254,9 @@ fn one_of_many(
     if verb == ["archive"] {
         for other in input.get("to").and_then(Value::as_array).into_iter().flatten() {
             let id = other.get("id").and_then(|id| id.as_str().map_or_else(|| id.as_u64(), |id| id.parse().ok()));
-            id.into_iter().for_each(|id| portal.unlink(here, (to, id)));
+            if let Some(id) = id {
+                portal.unlink(here, (to, id));
+            }
         }
         return Ok(Vec::new());
     }
@@ -266,7 +269,9 @@ fn one_of_many(
     match verb {
         ["associate", "default"] => Ok(link_default(portal, here, there).ok_or_else(refused)?.into()),
         ["labels", "archive"] => {
-            specs(input.get("types")).iter().for_each(|spec| portal.unlabel(here, there, spec));
+            for spec in specs(input.get("types")) {
+                portal.unlabel(here, there, &spec);
+            }
             Ok(Vec::new())
         }
         _ => Ok(vec![link(portal, here, there, &specs(input.get("types"))).ok_or_else(refused)?]),

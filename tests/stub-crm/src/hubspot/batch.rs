@@ -6,6 +6,7 @@
 
 use crate::Env;
 use crate::clock;
+use crate::fields::Fields as _;
 use crate::http::{Answer, Call, Reply};
 use crate::hubspot::errors;
 use crate::hubspot::kind::Kind;
@@ -62,7 +63,7 @@ fn refuse_duplicates(inputs: &[Value], env: &Env<'_>) -> Result<(), Answer> {
         if !seen.insert(id.to_lowercase()) {
             let message = format!("Duplicate IDs found in batch input: [{id}]. IDs must be unique");
             let mut body = errors::body(env, "VALIDATION_ERROR", &message);
-            body["context"] = json!({"ids": [id]});
+            body.put("context", json!({"ids": [id]}));
             return Err(Answer::json(400, &body));
         }
     }
@@ -92,7 +93,7 @@ fn write(portal: &mut Portal, kind: Kind, verb: &str, inputs: &[Value], hub: &st
     if !missing.is_empty() {
         failures.push(errors::missing_ids(kind, &missing));
     }
-    Ok(envelope(if verb == "create" { 201 } else { 200 }, results, failures, env))
+    Ok(envelope(if verb == "create" { 201 } else { 200 }, results, &failures, env))
 }
 
 fn plan(
@@ -126,7 +127,7 @@ fn plan(
                 fields.remove("associations");
                 let properties = fields.entry("properties").or_insert_with(|| json!({}));
                 if found.is_none() && properties.get(by).is_none() {
-                    properties[by] = json!(id);
+                    properties.put(by, json!(id));
                 }
             }
             Ok(writes::plan(portal, kind, &input, found, claims, env))
@@ -167,10 +168,10 @@ fn carry_out(
         .record(kind, id)
         .map_or(Value::Null, |record| objects::render(kind, record, &record.state, &Wanted::All, hub));
     if verb == "upsert" {
-        result["new"] = json!(new);
+        result.put("new", json!(new));
     }
     if let Some(trace) = trace {
-        result["objectWriteTraceId"] = json!(trace);
+        result.put("objectWriteTraceId", json!(trace));
     }
     result
 }
@@ -189,11 +190,11 @@ fn read(portal: &Portal, kind: Kind, body: &Value, inputs: &[Value], hub: &str, 
         }
     }
     let failures = if missing.is_empty() { Vec::new() } else { vec![errors::missing_ids(kind, &missing)] };
-    Ok(envelope(200, results, failures, env))
+    Ok(envelope(200, results, &failures, env))
 }
 
 /// The batch envelope: 207 when something failed.
-pub fn envelope(status: u16, mut results: Vec<Value>, failures: Vec<Value>, env: &mut Env<'_>) -> Answer {
+pub fn envelope(status: u16, mut results: Vec<Value>, failures: &[Value], env: &mut Env<'_>) -> Answer {
     if env.switches.hubspot_shuffle {
         env.random.shuffle(&mut results);
     }
@@ -202,7 +203,7 @@ pub fn envelope(status: u16, mut results: Vec<Value>, failures: Vec<Value>, env:
     if failures.is_empty() {
         return Answer::json(status, &body);
     }
-    body["numErrors"] = json!(failures.len());
-    body["errors"] = json!(failures);
+    body.put("numErrors", json!(failures.len()));
+    body.put("errors", json!(failures));
     Answer::json(207, &body)
 }

@@ -16,6 +16,7 @@ mod search;
 mod writes;
 
 use crate::Env;
+use crate::fields::Fields as _;
 use crate::http::{Answer, Call, Reply};
 use crate::ledger::{Effect, end_of};
 use crate::limits::Budget;
@@ -47,9 +48,9 @@ fn family<'a>(parts: &'a [&'a str]) -> Option<(&'a str, &'a [&'a str])> {
     match parts {
         ["crm", "v3", name @ ("objects" | "properties" | "pipelines" | "owners"), rest @ ..]
         | ["crm", "v4", name @ ("objects" | "associations"), rest @ ..]
-        | ["crm", name @ "associations", "v4", rest @ ..] => Some((name, rest)),
+        | ["crm", name @ "associations", "v4", rest @ ..]
+        | [name @ ("account-info" | "appinstalls"), "v3", rest @ ..] => Some((name, rest)),
         ["crm", name, version, rest @ ..] if DATED.contains(version) => Some((name, rest)),
-        ["account-info", "v3", rest @ ..] | ["appinstalls", "v3", rest @ ..] => Some((parts.first()?, rest)),
         [name @ ("account-info" | "appinstalls"), version, rest @ ..] if DATED.contains(version) => Some((name, rest)),
         _ => None,
     }
@@ -113,11 +114,11 @@ impl HubSpot {
         Some(
             all.map(|(hub, portal, record)| {
                 let mut body = objects::render(kind, record, &record.state, &objects::Wanted::All, hub);
-                body["account"] = serde_json::json!(hub);
+                body.put("account", serde_json::json!(hub));
                 for to in kind::KINDS {
                     let tied = associations::inline(portal, kind, record.id, to);
                     if !tied.is_empty() {
-                        body["associations"][to.plural()] = serde_json::json!({"results": tied});
+                        body.object("associations").put(to.plural(), serde_json::json!({"results": tied}));
                     }
                 }
                 body

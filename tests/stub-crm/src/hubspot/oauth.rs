@@ -6,6 +6,7 @@
 
 use crate::Env;
 use crate::config::DeadToken;
+use crate::fields::Fields as _;
 use crate::http::{Answer, Call, Form, Reply, with_query};
 use crate::hubspot::HubSpot;
 use crate::oauth::{self, Access, Code, CodeError, Grant, Redemption};
@@ -161,10 +162,10 @@ impl HubSpot {
         if let Some((access, grant)) = self.authority.access(token).filter(|(access, _)| access.expires_at > env.now_ms)
         {
             let mut body = describe(grant, token, "access_token");
-            body["expires_in"] = json!((access.expires_at - env.now_ms) / 1000);
-            body["is_private_distribution"] = json!(false);
-            body["signed_access_token"] = json!({"expiresAt": access.expires_at, "hubId": number(&grant.account), "userId": number(&grant.user),
-                "appId": 777, "hublet": "na1", "isUserLevel": false, "isPrivateDistribution": false, "isServiceAccount": false});
+            body.put("expires_in", json!((access.expires_at - env.now_ms) / 1000));
+            body.put("is_private_distribution", json!(false));
+            body.put("signed_access_token", json!({"expiresAt": access.expires_at, "hubId": number(&grant.account), "userId": number(&grant.user),
+                "appId": 777, "hublet": "na1", "isUserLevel": false, "isPrivateDistribution": false, "isServiceAccount": false}));
             return Ok(Answer::json(200, &body));
         }
         let refresh = self.authority.grant_of_refresh(token).map(|(_, grant)| describe(grant, token, "refresh_token"));

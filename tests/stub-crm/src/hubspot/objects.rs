@@ -4,6 +4,7 @@
 
 use crate::Env;
 use crate::clock;
+use crate::fields::Fields as _;
 use crate::http::{Answer, Call, Reply};
 use crate::hubspot::kind::Kind;
 use crate::hubspot::portal::{Portal, Record, State};
@@ -32,8 +33,9 @@ pub fn render(kind: Kind, record: &Record, state: &State, wanted: &Wanted, hub: 
         Wanted::These(names) if names.is_empty() => kind.default_properties().iter().copied().for_each(show),
         Wanted::These(names) => names.iter().map(String::as_str).for_each(show),
         Wanted::All => {
-            state.values.keys().for_each(|name| show(name));
-            computed(kind).iter().for_each(|name| show(name));
+            for name in state.values.keys().map(String::as_str).chain(computed(kind).iter().copied()) {
+                show(name);
+            }
         }
     }
     json!({
@@ -151,7 +153,7 @@ fn add_associations(
         let to = Kind::parse(name).ok_or_else(|| errors::unknown_type(env, name))?;
         let results = associations::inline(portal, kind, id, to);
         if !results.is_empty() {
-            body["associations"][to.plural()] = json!({"results": results});
+            body.object("associations").put(to.plural(), json!({"results": results}));
         }
     }
     Ok(())
@@ -174,7 +176,7 @@ fn list(portal: &Portal, kind: Kind, call: &Call<'_>, hub: &str, env: &Env<'_>) 
     let mut body = json!({"results": results});
     if let Some(next) = rest.next() {
         let link = format!("{}{}?limit={limit}&after={}", call.origin, call.path, next.id);
-        body["paging"] = json!({"next": {"after": next.id.to_string(), "link": link}});
+        body.put("paging", json!({"next": {"after": next.id.to_string(), "link": link}}));
     }
     Ok(Answer::json(200, &body))
 }

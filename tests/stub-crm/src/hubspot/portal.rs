@@ -103,7 +103,7 @@ pub struct Label {
     /// Type id, unique in the portal.
     pub type_id: u32,
     /// For people.
-    pub label: String,
+    pub text: String,
     /// The type id of the way back.
     pub inverse_id: u32,
 }

@@ -4,6 +4,7 @@
 //! values and tokenising are approximations.
 
 use crate::Env;
+use crate::fields::Fields as _;
 use crate::http::{Answer, Call, Reply};
 use crate::hubspot::errors;
 use crate::hubspot::kind::Kind;
@@ -52,7 +53,7 @@ pub fn handle(portal: &Portal, kind: Kind, call: &Call<'_>, hub: &str, env: &Env
     let mut answer = json!({"total": hits.len(), "results": results});
     if after + limit < hits.len() && limit > 0 {
         let next = (after + limit).to_string();
-        answer["paging"] = json!({"next": {"link": format!("?after={next}"), "after": next}});
+        answer.put("paging", json!({"next": {"link": format!("?after={next}"), "after": next}}));
     }
     Ok(Answer::json(200, &answer))
 }

@@ -4,6 +4,7 @@
 //! one record, `batch.rs` for many.
 
 use crate::Env;
+use crate::fields::Fields as _;
 use crate::hubspot::errors::{self, PropertyError};
 use crate::hubspot::kind::{self, Kind};
 use crate::hubspot::portal::{Portal, Spec, Values};
@@ -41,10 +42,8 @@ impl Refusal {
         match self {
             Self::Properties(list) => (400, errors::properties_body(env, list)),
             Self::Taken(id) => {
-                let mut message = format!("{} already exists", capital(kind.singular()));
-                if named {
-                    message.push_str(&format!(". Existing ID: {id}"));
-                }
+                let id = if named { format!(". Existing ID: {id}") } else { String::new() };
+                let message = format!("{} already exists{id}", capital(kind.singular()));
                 (409, errors::body(env, "CONFLICT", &message))
             }
             Self::Other(status, body) => (*status, body.clone()),
@@ -64,10 +63,10 @@ impl Refusal {
         fields.remove("correlationId");
         let context = fields.entry("context").or_insert_with(|| json!({}));
         if let Some(trace) = trace {
-            context["objectWriteTraceId"] = json!([trace]);
+            context.put("objectWriteTraceId", json!([trace]));
         }
         if let Self::Taken(id) = self {
-            context["existingId"] = json!([id.to_string()]);
+            context.put("existingId", json!([id.to_string()]));
         }
         item
     }

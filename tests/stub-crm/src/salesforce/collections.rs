@@ -78,7 +78,7 @@ fn finish(org: &mut Org, results: Vec<Written>, all_or_none: bool, outermost: bo
     Answer::json(200, &Value::from(items))
 }
 
-fn object_of<'a>(record: &'a Map<String, Value>) -> Outcome<&'a str> {
+fn object_of(record: &Map<String, Value>) -> Outcome<&str> {
     let name = record.get("attributes").and_then(|attributes| attributes.get("type")).and_then(Value::as_str);
     name.ok_or_else(|| Refusal::new("INVALID_TYPE", "The attributes.type of a record is missing"))
 }

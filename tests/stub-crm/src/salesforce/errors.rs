@@ -2,6 +2,7 @@
 //!
 //! Not the OAuth ones (`oauth.rs`). Codes and texts: Salesforce's REST guide and recorded bodies.
 
+use crate::fields::Fields as _;
 use crate::http::Answer;
 use serde_json::{Value, json};
 
@@ -69,10 +70,10 @@ impl Refusal {
     pub fn element(&self) -> Value {
         let mut item = json!({"message": self.message, "errorCode": self.code});
         if let Some(fields) = &self.fields {
-            item["fields"] = json!(fields);
+            item.put("fields", json!(fields));
         }
         if let Some(duplicate) = &self.duplicate {
-            item["duplicateResult"] = duplicate.clone();
+            item.put("duplicateResult", duplicate.clone());
         }
         item
     }
@@ -81,7 +82,7 @@ impl Refusal {
     pub fn item(&self) -> Value {
         let mut item = json!({"statusCode": self.code, "message": self.message, "fields": self.fields.clone().unwrap_or_default()});
         if let Some(duplicate) = &self.duplicate {
-            item["duplicateResult"] = duplicate.clone();
+            item.put("duplicateResult", duplicate.clone());
         }
         item
     }

@@ -15,6 +15,7 @@ mod soql;
 mod write;
 
 use crate::Env;
+use crate::fields::Fields as _;
 use crate::http::{Answer, Call};
 use crate::ledger::Effect;
 use crate::oauth::Authority;
@@ -140,7 +141,7 @@ impl Salesforce {
         Some(
             all.map(|(account, record)| {
                 let mut row = Org::render(object, record, &fields, &oauth::user_id(account), "/services/data/v67.0");
-                row["account"] = json!(account);
+                row.put("account", json!(account));
                 row
             })
             .collect(),

@@ -5,6 +5,7 @@
 
 use crate::Env;
 use crate::config::Rotation;
+use crate::fields::Fields as _;
 use crate::http::{Answer, Call, Form, Reply, with_query};
 use crate::oauth::{self, Access, Code, CodeError, Redemption};
 use crate::pages;
@@ -169,7 +170,7 @@ impl Salesforce {
         let mut body = json!({"access_token": token, "signature": sign(&env.config.salesforce.client_secret, &identity, &issued_at),
             "scope": scope, "instance_url": instance_url(call, &org), "id": identity, "token_type": "Bearer", "issued_at": issued_at});
         if let Some(refresh) = refresh {
-            body["refresh_token"] = json!(refresh);
+            body.put("refresh_token", json!(refresh));
         }
         Ok(Answer::json(200, &body))
     }
@@ -199,15 +200,15 @@ impl Salesforce {
         if let Some((access, grant)) = self.authority.access(token).filter(|(access, _)| access.expires_at > env.now_ms)
         {
             let mut body = common(grant);
-            body["token_type"] = json!("access_token");
-            body["exp"] = json!(access.expires_at / 1000);
-            body["iat"] = json!(access.issued_at / 1000);
-            body["nbf"] = json!(access.issued_at / 1000 - 5);
+            body.put("token_type", json!("access_token"));
+            body.put("exp", json!(access.expires_at / 1000));
+            body.put("iat", json!(access.issued_at / 1000));
+            body.put("nbf", json!(access.issued_at / 1000 - 5));
             return Ok(Answer::json(200, &body));
         }
         let refresh = self.authority.grant_of_refresh(token).map(|(_, grant)| {
             let mut body = common(grant);
-            body["token_type"] = json!("refresh_token");
+            body.put("token_type", json!("refresh_token"));
             body
         });
         Ok(Answer::json(200, &refresh.unwrap_or_else(|| json!({"active": false}))))
@@ -234,10 +235,10 @@ impl Salesforce {
     /// `/id/{org}/{user}`
     pub(super) fn identity(&self, call: &Call<'_>, env: &Env<'_>) -> Reply {
         let mut body = self.userinfo(call, env)?.value();
-        body["id"] = body["sub"].clone();
-        body["username"] = body["preferred_username"].clone();
-        body["display_name"] = body["name"].clone();
-        body["asserted_user"] = json!(true);
+        body.put("id", body.field("sub").clone());
+        body.put("username", body.field("preferred_username").clone());
+        body.put("display_name", body.field("name").clone());
+        body.put("asserted_user", json!(true));
         Ok(Answer::json(200, &body))
     }
 }
@@ -258,11 +259,11 @@ fn login_origin(call: &Call<'_>) -> String {
 
 /// Where the organisation's API is.
 fn instance_url(call: &Call<'_>, org: &str) -> String {
-    match (call.is_real_host(".salesforce.com"), call.is_real_host(".my.salesforce.com"), org_number(org)) {
-        (false, ..) => call.origin.to_owned(),
-        (true, true, _) => call.origin.to_owned(),
-        (true, false, 1) => "https://acme.my.salesforce.com".to_owned(),
-        (true, false, number) => format!("https://acme-{number}.my.salesforce.com"),
+    let generic = call.is_real_host(".salesforce.com") && !call.is_real_host(".my.salesforce.com");
+    match (generic, org_number(org)) {
+        (false, _) => call.origin.to_owned(),
+        (true, 1) => "https://acme.my.salesforce.com".to_owned(),
+        (true, number) => format!("https://acme-{number}.my.salesforce.com"),
     }
 }
 

@@ -4,6 +4,7 @@
 
 use crate::Env;
 use crate::clock;
+use crate::fields::Fields as _;
 use crate::http::{Answer, Call};
 use crate::salesforce::errors::{Outcome, Refusal};
 use crate::salesforce::id;
@@ -270,7 +271,7 @@ fn page(org: &Org, locator: &str, from: usize, scene: Scene<'_>) -> Outcome<Answ
     let done = to == cursor.rows.len();
     let mut body = json!({"totalSize": cursor.rows.len(), "done": done, "records": rows});
     if !done {
-        body["nextRecordsUrl"] = json!(format!("{}/query/{locator}-{to}", scene.base));
+        body.put("nextRecordsUrl", json!(format!("{}/query/{locator}-{to}", scene.base)));
     }
     Ok(Answer::json(200, &body))
 }

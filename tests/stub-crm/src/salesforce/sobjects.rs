@@ -3,6 +3,7 @@
 //! Many at a time: `collections.rs`, `composite.rs`.
 
 use crate::Env;
+use crate::fields::Fields as _;
 use crate::http::{Answer, Call};
 use crate::salesforce::errors::{Outcome, Refusal};
 use crate::salesforce::org::{Org, Record};
@@ -171,9 +172,9 @@ fn summary(object: Object, base: &str) -> Value {
 
 fn describe(object: Object, base: &str) -> Value {
     let mut body = summary(object, base);
-    body["fields"] = object.fields().map(|field| describe_field(object, field)).collect();
-    body["childRelationships"] = json!([]);
-    body["recordTypeInfos"] = json!([]);
+    body.put("fields", object.fields().map(|field| describe_field(object, field)).collect());
+    body.put("childRelationships", json!([]));
+    body.put("recordTypeInfos", json!([]));
     body
 }
 
