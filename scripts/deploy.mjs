@@ -4,7 +4,7 @@
 //   npm run deploy -- --dry-run           builds and packs everything, sends nothing, needs no account
 //   npm run deploy -- --secrets FILE      also sets secrets: a JSON object of all of them, of which each Worker gets its own
 //
-// Stops before the first upload when a database id is still the local placeholder. A Worker that would lack a secret it
+// Stops before the first upload when the id of a database or a KV namespace is still the local placeholder. A Worker that would lack a secret it
 // requires is refused by wrangler, which names it.
 
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -25,7 +25,7 @@ main(import.meta, async () => {
   const given = option("secrets", null);
   const secrets = given === null ? {} : JSON.parse(readFileSync(given, "utf8"));
   if (!dryRun) {
-    checkDatabases(workers);
+    checkIds(workers);
     await migrateRemote(workers);
   }
   for (const worker of workers) {
@@ -69,10 +69,15 @@ function inOrder(workers) {
 
 const databases = (workers) => new Map(workers.flatMap((w) => (w.config.d1_databases ?? []).map((d) => [d.database_name, { ...d, worker: w }])));
 
-function checkDatabases(workers) {
+function checkIds(workers) {
   for (const { database_name: name, database_id: id } of databases(workers).values()) {
-    if (/^0{8}-0000/.test(id)) {
-      throw new Stop(`D1 "${name}" has no id yet: run \`npx wrangler d1 create ${name}\` and put the id into every wrangler.toml that says ${id}.`);
+    if (/^[0-]+$/.test(id)) {
+      throw new Stop(`D1 "${name}" has no id yet: run \`npx wrangler d1 create ${name}\` and put the id in place of ${id} in every wrangler.toml.`);
+    }
+  }
+  for (const { binding, id } of workers.flatMap((worker) => worker.config.kv_namespaces ?? [])) {
+    if (/^0+$/.test(id)) {
+      throw new Stop(`The KV namespace has no id yet: run \`npx wrangler kv namespace create ${binding}\` and put the id in place of ${id} in every wrangler.toml.`);
     }
   }
 }
