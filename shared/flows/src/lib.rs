@@ -9,6 +9,7 @@ pub mod disconnect;
 pub mod error;
 pub mod finish_oauth;
 pub mod gate;
+pub mod gate_keeper;
 pub mod process_writes;
 pub mod read_connections;
 pub mod read_writes;
@@ -18,6 +19,9 @@ pub mod send_lot;
 pub mod start_oauth;
 pub mod submit_writes;
 pub mod world;
+
+mod open_token;
+mod refresh_token;
 
 pub use error::{Error, Kind};
 pub use world::{Keys, Settings, Tenant, World};

@@ -10,6 +10,7 @@ pub mod curated;
 pub mod doorbell;
 pub mod id;
 pub mod oauth;
+pub mod refresh;
 pub mod role;
 pub mod secret;
 pub mod time;

@@ -36,6 +36,10 @@ pub struct Connection {
     pub token_generation: u64,
     /// A refresh began then and its end was not stored.
     pub refresh_started_at: Option<Timestamp>,
+    /// Who began it.
+    pub refresh_id: Option<String>,
+    /// This token came of a refresh then, because the one before was refused.
+    pub token_refused_at: Option<Timestamp>,
     /// Stable code of `last_error`.
     pub last_error_code: Option<String>,
     /// What a person can do about it.
@@ -72,7 +76,8 @@ pub fn select(scope: &WorkspaceScope, crm: Crm) -> Statement {
     Statement::new(
         "SELECT c.crm, c.id, c.status, c.external_account_id, c.external_account_name, c.instance_url, c.login_host,
              c.scopes_json, c.access_token_sealed, c.refresh_token_sealed, c.expires_at, c.token_generation,
-             c.refresh_started_at, c.last_error_code, c.last_error, c.heartbeat_at, c.connected_at, c.updated_at,
+             c.refresh_started_at, c.refresh_id, c.token_refused_at, c.last_error_code, c.last_error, c.heartbeat_at,
+             c.connected_at, c.updated_at,
              h.status AS health, h.detail AS health_detail, h.checked_at AS health_checked_at, h.consecutive_failures
          FROM crm_connections c
          LEFT JOIN connection_health h ON h.workspace_id = c.workspace_id AND h.crm = c.crm
@@ -91,7 +96,8 @@ pub async fn list(db: &dyn Db, scope: &WorkspaceScope) -> Result<Vec<Connection>
     let statement = Statement::new(
         "SELECT c.crm, c.id, c.status, c.external_account_id, c.external_account_name, c.instance_url, c.login_host,
              c.scopes_json, c.access_token_sealed, c.refresh_token_sealed, c.expires_at, c.token_generation,
-             c.refresh_started_at, c.last_error_code, c.last_error, c.heartbeat_at, c.connected_at, c.updated_at,
+             c.refresh_started_at, c.refresh_id, c.token_refused_at, c.last_error_code, c.last_error, c.heartbeat_at,
+             c.connected_at, c.updated_at,
              h.status AS health, h.detail AS health_detail, h.checked_at AS health_checked_at, h.consecutive_failures
          FROM crm_connections c
          LEFT JOIN connection_health h ON h.workspace_id = c.workspace_id AND h.crm = c.crm
@@ -148,9 +154,9 @@ pub fn connect(scope: &WorkspaceScope, c: &Connected<'_>) -> Statement {
              instance_url = excluded.instance_url, login_host = excluded.login_host, scopes_json = excluded.scopes_json,
              access_token_sealed = excluded.access_token_sealed, refresh_token_sealed = excluded.refresh_token_sealed,
              expires_at = excluded.expires_at, token_generation = excluded.token_generation,
-             refresh_started_at = NULL, last_error_code = NULL, last_error = NULL,
-             connected_by = excluded.connected_by, heartbeat_at = excluded.heartbeat_at,
-             connected_at = excluded.connected_at, updated_at = excluded.updated_at
+             refresh_started_at = NULL, refresh_id = NULL, token_refused_at = NULL,
+             last_error_code = NULL, last_error = NULL, connected_by = excluded.connected_by,
+             heartbeat_at = excluded.heartbeat_at, connected_at = excluded.connected_at, updated_at = excluded.updated_at
          WHERE crm_connections.id = excluded.id
              AND crm_connections.token_generation = excluded.token_generation - 1
              AND (crm_connections.status = 'disconnected'
@@ -175,13 +181,34 @@ pub fn connect(scope: &WorkspaceScope, c: &Connected<'_>) -> Statement {
     )
 }
 
-/// Records that a refresh of this generation begins, before the call leaves: a crash after it is seen by the next caller.
-/// Changes nothing when the generation moved or the connection is not connected.
-pub fn begin_refresh(scope: &WorkspaceScope, crm: Crm, expected_generation: u64, at: Timestamp) -> Statement {
+/// A refresh about to begin.
+#[derive(Clone, Copy, Debug)]
+pub struct RefreshIntent<'a> {
+    /// The generation to be refreshed.
+    pub expected_generation: u64,
+    /// The refresh found open, which this one takes over; `None` when none was.
+    pub found: Option<&'a str>,
+    /// Names this one.
+    pub id: &'a str,
+    /// Now.
+    pub at: Timestamp,
+}
+
+/// Records that a refresh begins, before the call leaves: a crash after it is seen by the next caller. Changes nothing when
+/// the generation moved, the connection is not connected, or another refresh than the one found is open. Safe to repeat.
+pub fn begin_refresh(scope: &WorkspaceScope, crm: Crm, intent: &RefreshIntent<'_>) -> Statement {
     Statement::new(
-        "UPDATE crm_connections SET refresh_started_at = ?4
-         WHERE workspace_id = ?1 AND crm = ?2 AND token_generation = ?3 AND status = 'connected'",
-        [Bind::from(scope.workspace_id().as_str()), crm.as_str().into(), generation(expected_generation), at.into()],
+        "UPDATE crm_connections SET refresh_started_at = ?4, refresh_id = ?5
+         WHERE workspace_id = ?1 AND crm = ?2 AND token_generation = ?3 AND status = 'connected'
+             AND (refresh_id IS ?6 OR refresh_id = ?5)",
+        [
+            Bind::from(scope.workspace_id().as_str()),
+            crm.as_str().into(),
+            generation(intent.expected_generation),
+            intent.at.into(),
+            intent.id.into(),
+            intent.found.into(),
+        ],
     )
 }
 
@@ -198,6 +225,8 @@ pub struct Refreshed<'a> {
     pub expires_at: Option<Timestamp>,
     /// The provider may move an org; `None` keeps what is stored.
     pub instance_url: Option<&'a str>,
+    /// Now, when the token before was refused by the CRM; otherwise `None`.
+    pub refused_at: Option<Timestamp>,
     /// Now.
     pub at: Timestamp,
 }
@@ -207,7 +236,7 @@ pub fn save_refresh(scope: &WorkspaceScope, crm: Crm, r: &Refreshed<'_>) -> Stat
     Statement::new(
         "UPDATE crm_connections SET access_token_sealed = ?4, refresh_token_sealed = ?5, expires_at = ?6,
              instance_url = COALESCE(?7, instance_url), token_generation = token_generation + 1,
-             refresh_started_at = NULL, heartbeat_at = ?8, updated_at = ?8
+             refresh_started_at = NULL, refresh_id = NULL, token_refused_at = ?9, heartbeat_at = ?8, updated_at = ?8
          WHERE workspace_id = ?1 AND crm = ?2 AND token_generation = ?3 AND status = 'connected'",
         [
             Bind::from(scope.workspace_id().as_str()),
@@ -218,39 +247,49 @@ pub fn save_refresh(scope: &WorkspaceScope, crm: Crm, r: &Refreshed<'_>) -> Stat
             r.expires_at.into(),
             r.instance_url.into(),
             r.at.into(),
+            r.refused_at.into(),
         ],
     )
 }
 
-/// The refresh ended without spending the token (a transient failure): the intent is taken back.
-pub fn abandon_refresh(scope: &WorkspaceScope, crm: Crm, expected_generation: u64) -> Statement {
+/// The refresh certainly did not spend the token: its intent is taken back.
+pub fn abandon_refresh(scope: &WorkspaceScope, crm: Crm, expected_generation: u64, id: &str) -> Statement {
     Statement::new(
-        "UPDATE crm_connections SET refresh_started_at = NULL
-         WHERE workspace_id = ?1 AND crm = ?2 AND token_generation = ?3",
-        [Bind::from(scope.workspace_id().as_str()), crm.as_str().into(), generation(expected_generation)],
+        "UPDATE crm_connections SET refresh_started_at = NULL, refresh_id = NULL
+         WHERE workspace_id = ?1 AND crm = ?2 AND token_generation = ?3 AND refresh_id = ?4",
+        [Bind::from(scope.workspace_id().as_str()), crm.as_str().into(), generation(expected_generation), id.into()],
     )
 }
 
-/// Marks the connection as needing a person, if it still has this generation and was connected.
-pub fn mark_error(
-    scope: &WorkspaceScope,
-    crm: Crm,
-    expected_generation: u64,
-    code: &str,
-    advice: &str,
-    at: Timestamp,
-) -> Statement {
+/// A connection that needs a person.
+#[derive(Clone, Copy, Debug)]
+pub struct Failed<'a> {
+    /// The generation whose tokens failed.
+    pub expected_generation: u64,
+    /// The refresh that is open: a failure under somebody else's refresh is not the last word.
+    pub refresh_id: Option<&'a str>,
+    /// Stable.
+    pub code: &'a str,
+    /// What a person can do about it.
+    pub advice: &'a str,
+    /// Now.
+    pub at: Timestamp,
+}
+
+/// Marks the connection as needing a person, if it is connected, still has this generation and no other refresh is open.
+pub fn mark_error(scope: &WorkspaceScope, crm: Crm, failed: &Failed<'_>) -> Statement {
     Statement::new(
         "UPDATE crm_connections SET status = 'error', last_error_code = ?4, last_error = ?5, refresh_started_at = NULL,
-             updated_at = ?6
-         WHERE workspace_id = ?1 AND crm = ?2 AND token_generation = ?3 AND status = 'connected'",
+             refresh_id = NULL, updated_at = ?6
+         WHERE workspace_id = ?1 AND crm = ?2 AND token_generation = ?3 AND status = 'connected' AND refresh_id IS ?7",
         [
             Bind::from(scope.workspace_id().as_str()),
             crm.as_str().into(),
-            generation(expected_generation),
-            code.into(),
-            advice.into(),
-            at.into(),
+            generation(failed.expected_generation),
+            failed.code.into(),
+            failed.advice.into(),
+            failed.at.into(),
+            failed.refresh_id.into(),
         ],
     )
 }
@@ -260,7 +299,7 @@ pub fn disconnect(scope: &WorkspaceScope, crm: Crm, at: Timestamp) -> Statement 
     Statement::new(
         "UPDATE crm_connections SET status = 'disconnected', access_token_sealed = NULL, refresh_token_sealed = NULL,
              expires_at = NULL, token_generation = token_generation + 1, refresh_started_at = NULL,
-             last_error_code = NULL, last_error = NULL, updated_at = ?3
+             refresh_id = NULL, token_refused_at = NULL, last_error_code = NULL, last_error = NULL, updated_at = ?3
          WHERE workspace_id = ?1 AND crm = ?2 AND status <> 'disconnected'",
         [Bind::from(scope.workspace_id().as_str()), crm.as_str().into(), at.into()],
     )

@@ -1,0 +1,192 @@
+//! The gate of one connection: the only owner of its opened access token, and the only one that refreshes it.
+//!
+//! Held by the Durable Object, by native tests and by the simulator, through [`Host`]. A refresh is one future that every
+//! caller waits for: a Durable Object does not serialise around a fetch, so the slot is explicit. The same future is also
+//! given to the host to run to its end, so that callers who leave do not lose the answer to a call that was made.
+//!
+//! In scope: who waits for what, and what is remembered. Out of scope: what to do next (`model::refresh`), the refresh
+//! itself (`refresh_token`), the wire (`edge::gate`).
+
+mod settle;
+
+use crate::World;
+use crate::gate::{Admission, Ask, GateRefusal, Report};
+use crate::open_token::Held;
+use crate::refresh_token::Unsaved;
+use async_trait::async_trait;
+use futures_util::FutureExt;
+use futures_util::future::{LocalBoxFuture, Shared};
+use model::Timestamp;
+use model::connection::ConnectionKey;
+use model::refresh::{Need, USABLE_MARGIN_SECS};
+use std::cell::RefCell;
+use std::rc::Rc;
+
+/// A caller looks at the outcome of at most this many flights: its own need may differ from that of the one it joined.
+const FLIGHTS_MAX: u32 = 3;
+
+/// What a gate lives in. Owned, not borrowed, because a refresh outlives the request that began it.
+#[async_trait(?Send)]
+pub trait Host {
+    /// The world at this moment. Each call has its own time and request id; `queue` and `gate` are not used.
+    fn world(&self) -> World<'_>;
+
+    /// Waits.
+    async fn sleep(&self, ms: u32);
+
+    /// Runs a task to its end, whoever waits for it.
+    fn spawn(&self, task: Task);
+}
+
+/// What a host runs to its end.
+pub type Task = LocalBoxFuture<'static, ()>;
+
+type Flight = Shared<LocalBoxFuture<'static, Result<(), GateRefusal>>>;
+
+/// The gate of one connection. Clones share it.
+#[derive(Clone)]
+pub struct GateKeeper(Rc<Keeper>);
+
+struct Keeper {
+    host: Rc<dyn Host>,
+    key: ConnectionKey,
+    state: RefCell<State>,
+}
+
+/// Everything the gate remembers. No borrow of it is held across an await.
+#[derive(Default)]
+struct State {
+    /// The opened token, until when it is handed out without looking at its row.
+    held: Option<(Held, Timestamp)>,
+    /// A refusal that is repeated without looking, and until when.
+    refusal: Option<(GateRefusal, Timestamp)>,
+    /// The look at the row, the refresh, or the wait for one that is going on.
+    flight: Option<Flight>,
+    /// Grows with each `forget`: what a flight read before counts no more.
+    epoch: u64,
+    /// The refresh this gate began last, while its end is not stored.
+    own: Option<OwnRefresh>,
+    /// Tokens the database did not take yet.
+    unsaved: Option<Unsaved>,
+    /// The grant of this generation is dead, and the database may not know yet.
+    dead: Option<Dead>,
+    /// Refreshes that failed in a row.
+    failures: u32,
+    /// The token endpoint is not asked before.
+    not_before: Timestamp,
+    /// The CRM asked not to be called before.
+    crm_not_before: Timestamp,
+}
+
+struct OwnRefresh {
+    id: String,
+    sent: bool,
+}
+
+#[derive(Clone)]
+struct Dead {
+    generation: u64,
+    refresh_id: Option<String>,
+    code: &'static str,
+    provider_code: String,
+}
+
+/// What memory alone says to a caller.
+enum Glance {
+    Admit(Admission),
+    Refuse(GateRefusal),
+    Unsettled,
+}
+
+impl GateKeeper {
+    /// The gate of a connection, knowing nothing yet.
+    pub fn new(host: Rc<dyn Host>, key: ConnectionKey) -> Self {
+        Self(Rc::new(Keeper { host, key, state: RefCell::default() }))
+    }
+
+    /// Whose gate it is.
+    pub fn key(&self) -> &ConnectionKey {
+        &self.0.key
+    }
+
+    /// Asks for a token and permits.
+    pub async fn admit(&self, ask: &Ask) -> Result<Admission, GateRefusal> {
+        for _ in 0..FLIGHTS_MAX {
+            match self.0.glance(ask) {
+                Glance::Admit(admission) => return Ok(admission),
+                Glance::Refuse(refusal) => return Err(refusal),
+                Glance::Unsettled => self.settled(ask.refused_generation.map_or(Need::Token, Need::OtherThan)).await?,
+            }
+        }
+        match self.0.glance(ask) {
+            Glance::Admit(admission) => Ok(admission),
+            Glance::Refuse(refusal) => Err(refusal),
+            Glance::Unsettled => Err(GateRefusal::Unavailable),
+        }
+    }
+
+    /// Takes note of what the CRM said.
+    pub fn report(&self, report: &Report) {
+        let mut state = self.0.state.borrow_mut();
+        state.crm_not_before = report.not_before.unwrap_or_default().max(state.crm_not_before);
+    }
+
+    /// Forgets everything read from the row: it was changed by a connect, a reconnect or a disconnect.
+    pub fn forget(&self) {
+        let mut state = self.0.state.borrow_mut();
+        state.epoch = state.epoch.wrapping_add(1);
+        state.held = None;
+        state.refusal = None;
+        state.failures = 0;
+        state.not_before = Timestamp::default();
+    }
+
+    /// Refreshes a connection that nobody used for a week, and finishes what an earlier call could not.
+    pub async fn keep_alive(&self) -> Result<(), GateRefusal> {
+        self.settled(Need::KeepAlive).await
+    }
+
+    /// Joins the flight that is going on, or begins one.
+    async fn settled(&self, need: Need) -> Result<(), GateRefusal> {
+        let going_on = self.0.state.borrow().flight.clone();
+        let flight = going_on.unwrap_or_else(|| self.take_off(need));
+        flight.await
+    }
+
+    fn take_off(&self, need: Need) -> Flight {
+        let keeper = Rc::clone(&self.0);
+        let flight = async move {
+            let outcome = keeper.settle(need).await;
+            keeper.state.borrow_mut().flight = None;
+            outcome
+        }
+        .boxed_local()
+        .shared();
+        self.0.state.borrow_mut().flight = Some(flight.clone());
+        self.0.host.spawn(flight.clone().map(|_| ()).boxed_local());
+        flight
+    }
+}
+
+impl Keeper {
+    fn glance(&self, ask: &Ask) -> Glance {
+        let now = self.host.world().now;
+        let state = self.state.borrow();
+        if let Some((refusal, _)) = state.refusal.as_ref().filter(|(_, until)| now < *until) {
+            return Glance::Refuse(refusal.clone());
+        }
+        let Some((held, look_again_at)) = &state.held else { return Glance::Unsettled };
+        let refused = ask.refused_generation == Some(held.generation);
+        if refused || now >= *look_again_at || now >= held.expires_at.plus_secs(-USABLE_MARGIN_SECS) {
+            return Glance::Unsettled;
+        }
+        if now < state.crm_not_before && ask.calls + ask.searches > 0 {
+            return Glance::Refuse(GateRefusal::Wait(state.crm_not_before));
+        }
+        Glance::Admit(Admission {
+            access_token: held.access_token.clone(),
+            token_generation: held.generation,
+            facts: held.facts.clone(),
+        })
+    }
+}
