@@ -1,4 +1,12 @@
 //! OAuth of both adapters: what is sent, and what every answer of a token endpoint means.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::too_many_lines,
+    reason = "a test fails by a panic, and a table is as long as it is"
+)]
 
 mod given;
 

@@ -1,5 +1,13 @@
 //! Every payload recorded from the real APIs decodes or is classified as the reference says. The recordings are not part of
 //! the repository: without them this says so and passes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::too_many_lines,
+    reason = "a test fails by a panic, and a table is as long as it is"
+)]
 
 mod given;
 
