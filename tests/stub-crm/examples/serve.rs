@@ -84,7 +84,7 @@ fn read(reader: &mut BufReader<&TcpStream>) -> std::io::Result<Option<Request>> 
         let line = line(reader)?;
         match line.split_once(':') {
             Some((name, value)) if headers.len() < HEADERS_MAX => {
-                headers.push((name.to_owned(), value.trim().to_owned()))
+                headers.push((name.to_owned(), value.trim().to_owned()));
             }
             _ => break,
         }

@@ -63,11 +63,11 @@ test("a lead is created, read, updated, described and deleted", async () => {
 test("a task is upserted by its external id: new, then the same", async () => {
   const contact = await conn.sobject("Contact").create({ LastName: "Who" });
   const task = conn.sobject("Task");
-  const first = await task.upsert({ Conduit_Key__c: "key/1", Subject: "Call", WhoId: contact.id }, "Conduit_Key__c");
-  const second = await task.upsert({ Conduit_Key__c: "key/1", Subject: "Call again", WhoId: contact.id }, "Conduit_Key__c");
+  const first = await task.upsert({ Conduit_Key__c: "key-1", Subject: "Call", WhoId: contact.id }, "Conduit_Key__c");
+  const second = await task.upsert({ Conduit_Key__c: "key-1", Subject: "Call again", WhoId: contact.id }, "Conduit_Key__c");
   assert.deepEqual([first.created, second.created, first.id === second.id], [true, false, true]);
   await assert.rejects(task.upsert({ Nope__c: "1", Subject: "x" }, "Nope__c"), { errorCode: "NOT_FOUND" });
-  await assert.rejects(task.create({ Subject: "twin", Conduit_Key__c: "KEY/1" }), { errorCode: "DUPLICATE_VALUE" });
+  await assert.rejects(task.create({ Subject: "twin", Conduit_Key__c: "KEY-1" }), { errorCode: "DUPLICATE_VALUE" });
 });
 
 test("collections create, update, upsert, read and delete in order", async () => {

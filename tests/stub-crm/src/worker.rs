@@ -38,8 +38,7 @@ pub struct StubCrmObject {
 
 impl DurableObject for StubCrmObject {
     fn new(state: State, env: Env) -> Self {
-        let config = env.var("STAND_IN_CONFIG").map(|text| text.to_string()).unwrap_or_default();
-        let config = serde_json::from_str(&config).unwrap_or_default();
+        let config = configuration(&env);
         Self { state, config, crm: RefCell::default(), dirty: Cell::default(), chunks: Cell::default() }
     }
 
@@ -95,6 +94,21 @@ impl StubCrmObject {
         self.crm.borrow_mut().get_or_insert(crm);
         Ok(())
     }
+}
+
+/// The variable `STAND_IN_CONFIG`, and over it the apps' registrations, which are secrets of their own.
+fn configuration(env: &Env) -> Config {
+    let text = |name: &str| env.var(name).map(|value| value.to_string()).ok().filter(|value| !value.is_empty());
+    let mut config: Config =
+        text("STAND_IN_CONFIG").and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
+    for (app, id, secret) in [
+        (&mut config.hubspot, "HUBSPOT_CLIENT_ID", "HUBSPOT_CLIENT_SECRET"),
+        (&mut config.salesforce, "SALESFORCE_CLIENT_ID", "SALESFORCE_CLIENT_SECRET"),
+    ] {
+        app.client_id = text(id).unwrap_or_default();
+        app.client_secret = text(secret).unwrap_or_default();
+    }
+    config
 }
 
 fn key(number: u32) -> String {

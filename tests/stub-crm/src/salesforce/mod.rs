@@ -12,6 +12,7 @@ mod query;
 mod schema;
 mod sobjects;
 mod soql;
+mod soql_words;
 mod write;
 
 use crate::Env;

@@ -10,7 +10,8 @@ use crate::salesforce::errors::{Outcome, Refusal};
 use crate::salesforce::id;
 use crate::salesforce::org::{Cursor, INDEXED, Org, Record};
 use crate::salesforce::schema::{Field, Kind, Object};
-use crate::salesforce::soql::{self, Condition, Literal, Operator, PERCENT, Query, UNDERSCORE, Word};
+use crate::salesforce::soql::{self, Condition, Literal, Operator, Query, Word};
+use crate::salesforce::soql_words::{PERCENT, UNDERSCORE, drawn};
 use serde_json::{Value, json};
 use std::cmp::Ordering;
 
@@ -47,7 +48,7 @@ pub fn run(org: &mut Org, text: &str, scene: Scene<'_>, env: &mut Env<'_>) -> Ou
             "sObject type '{}' is not supported. If you are attempting to use a custom object, be sure to append the '__c' after the entity name. Please reference your WSDL or the describe call for the appropriate names.",
             query.object.text
         );
-        Refusal::new("INVALID_TYPE", soql::drawn(text, query.object.at, &reason))
+        Refusal::new("INVALID_TYPE", drawn(text, query.object.at, &reason))
     })?;
     let fields = query
         .fields
@@ -125,7 +126,7 @@ fn field(object: &Object, word: &Word, text: &str) -> Outcome<Field> {
             "No such column '{}' on entity '{}'. If you are attempting to use a custom field, be sure to append the '__c' after the custom field name. Please reference your WSDL or the describe call for the appropriate names.",
             word.text, object.name
         );
-        Refusal::new("INVALID_FIELD", soql::drawn(text, word.at, &reason))
+        Refusal::new("INVALID_FIELD", drawn(text, word.at, &reason))
     })
 }
 
@@ -135,7 +136,7 @@ fn check(condition: &Condition, object: &Object, text: &str) -> Outcome<()> {
         Condition::Not(part) => check(part, object, text),
         Condition::Test(word, operator, values) => {
             let field = field(object, word, text)?;
-            let wrong = |reason: String| Err(Refusal::new("INVALID_FIELD", soql::drawn(text, word.at, &reason)));
+            let wrong = |reason: String| Err(Refusal::new("INVALID_FIELD", drawn(text, word.at, &reason)));
             let quoted = |value: &Literal| matches!(value, Literal::Text(_) | Literal::Null);
             let bare = |value: &Literal| matches!(value, Literal::Bare(_) | Literal::Null);
             let fits = |value: &Literal| match field.kind {
@@ -157,10 +158,7 @@ fn check(condition: &Condition, object: &Object, text: &str) -> Outcome<()> {
                 && *operator != Operator::Like
                 && values.iter().any(bad_id)
             {
-                return Err(Refusal::new(
-                    "INVALID_QUERY_FILTER_OPERATOR",
-                    soql::drawn(text, word.at, "invalid ID field"),
-                ));
+                return Err(Refusal::new("INVALID_QUERY_FILTER_OPERATOR", drawn(text, word.at, "invalid ID field")));
             }
             Ok(())
         }
@@ -279,7 +277,7 @@ fn page(org: &Org, locator: &str, from: usize, scene: Scene<'_>) -> Outcome<Answ
 #[cfg(test)]
 mod tests {
     use super::like;
-    use crate::salesforce::soql::PERCENT;
+    use crate::salesforce::soql_words::PERCENT;
 
     #[test]
     fn like_has_two_wildcards() {
