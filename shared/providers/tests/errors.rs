@@ -240,6 +240,11 @@ fn only_a_create_can_have_an_unknown_outcome() {
             // What a gateway says about the content proves nothing.
             (json_answer(502, &json!({"category": "VALIDATION_ERROR", "message": "m"})), true),
             (json_answer(500, &json!([{"errorCode": "REQUIRED_FIELD_MISSING", "message": "m"}])), true),
+            (json_answer(500, &json!({"category": "CONFLICT", "message": "m"})), true),
+            (json_answer(503, &json!({"category": "RATE_LIMITS", "policyName": "DAILY"})), true),
+            (json_answer(500, &json!([{"errorCode": "DUPLICATES_DETECTED", "message": "m"}])), true),
+            (json_answer(503, &json!([{"errorCode": "UNABLE_TO_LOCK_ROW", "message": "m"}])), true),
+            (json_answer(500, &json!([{"errorCode": "INVALID_SESSION_ID", "message": "m"}])), true),
             // A success whose body is cut off.
             (answer(201, "{\"id\":\"15"), true),
             (answer(200, ""), true),

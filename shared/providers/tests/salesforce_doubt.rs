@@ -36,6 +36,20 @@ fn a_lost_answer_keeps_everybody_with_the_address_away() {
 }
 
 #[test]
+fn a_lead_that_may_be_made_is_not_made_by_the_other_half() {
+    // The merged fields were refused and are tried in halves; the first half's answer is lost.
+    let mut lot = lot(Salesforce, (0..4).map(|n| task(n, "ada@example.com")).collect());
+    let mut org = Org::default();
+    let call = next(&mut lot);
+    provider(Salesforce).read_call(&mut lot, &call, &org.answer(&call.request), NOW);
+    let halted = |reference| (reference, 400, refused("PROCESSING_HALTED"));
+    let answered = [("p0", 400, refused("STRING_TOO_LONG")), halted("t0"), halted("t1"), halted("t2"), halted("t3")];
+    step(&mut lot, &composite(&answered));
+    assert_eq!(step(&mut lot, &lost()).entries, [0, 1]);
+    assert_eq!(names(&lot), ["unknown"; 4]);
+}
+
+#[test]
 fn what_is_in_doubt_is_looked_for_before_anything_is_created() {
     let entries = vec![
         doubtful(task(0, "made@example.com")),
@@ -170,8 +184,8 @@ fn long_addresses_and_subjects_stay_within_the_limits() {
         entry.write.task.as_mut().unwrap().subject = format!("{n:03}{}", "€".repeat(252));
     }
     let mut lot = lot(Salesforce, entries);
-    let mut org = Org::default();
-    org.leads = (0..100).map(|n| (long(n), format!("00QXX00000{n:05}AAA"))).collect();
+    let leads = (0..100).map(|n| (long(n), format!("00QXX00000{n:05}AAA"))).collect();
+    let mut org = Org { leads, ..Org::default() };
     let mut looks = 0;
     run(&mut lot, 60, |request| {
         assert!(request.url.len() < 16_000, "{}", request.url.len());
