@@ -194,3 +194,12 @@ fn every_code_we_give_a_failed_write_has_its_line() {
     }
     assert!(missing.is_empty(), "docs/api/errors.md has no line for {missing:?}");
 }
+
+#[test]
+fn every_code_of_a_connection_in_error_has_its_line() {
+    let text = sources(&root().join("shared/flows/src/gate_keeper"));
+    let given = text.split("Dead::of(").skip(1).filter_map(|rest| rest.split_once("row, ")?.1.split('"').nth(1));
+    let given: std::collections::BTreeSet<&str> = given.collect();
+    let listed = rows("Connections in error");
+    assert_eq!(listed.keys().map(String::as_str).collect::<Vec<_>>(), given.into_iter().collect::<Vec<_>>());
+}
