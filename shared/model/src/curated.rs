@@ -236,7 +236,7 @@ impl CuratedWrite {
 
 impl Contact {
     fn normalise(&mut self) -> Result<(), Refusal> {
-        self.email = self.email.trim().to_lowercase();
+        self.email = self.email.trim().to_ascii_lowercase();
         if !is_email(&self.email) {
             return Err(Refusal::Email);
         }

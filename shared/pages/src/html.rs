@@ -46,7 +46,7 @@ pub(crate) fn sentence(text: &str) -> String {
     let mut characters = text.chars();
     let Some(first) = characters.next() else { return String::new() };
     let stop = if text.ends_with(['.', '!', '?']) { "" } else { "." };
-    format!("{}{}{stop}", first.to_uppercase(), characters.as_str())
+    format!("{}{}{stop}", first.to_ascii_uppercase(), characters.as_str())
 }
 
 /// The target of a link if it is one a person may follow: http, https or a path of ours. Never `javascript:`, nor `//host`,

@@ -1,9 +1,6 @@
 //! The Salesforce hosts a request may go to (providers reference 2.1), and nothing else.
 //!
-//! Both rules work on the plain text and compare it with what was recognised, so that no difference between two URL
-//! parsers can lead a token elsewhere. Sandboxes have enhanced domains (`acme--uat.sandbox.my.salesforce.com`).
-
-use url::Url;
+//! Both rules read the plain text, so that no difference between two URL parsers can lead a token elsewhere. Sandboxes have enhanced domains (`acme--uat.sandbox.my.salesforce.com`).
 
 /// The version every REST path names; v68.0 is the newest, v67.0 the one the reference is written for.
 pub const SALESFORCE_API_VERSION: &str = "v67.0";
@@ -21,23 +18,26 @@ pub fn login_host(text: &str) -> Option<String> {
 
 /// The origin of an instance URL, without a trailing slash, when it is a My Domain one over https.
 pub fn instance_url(text: &str) -> Option<String> {
-    let url = Url::parse(text).ok()?;
-    let host = url.host_str()?;
-    let origin = format!("https://{host}");
-    // The parser forgives much (tabs, backslashes, userinfo, ports, escapes, paths); what it forgave is not the same text.
-    let given = text.strip_suffix('/').unwrap_or(text);
-    (given.eq_ignore_ascii_case(&origin) && is_my_domain(host)).then_some(origin)
+    let origin = text.strip_suffix('/').unwrap_or(text).to_ascii_lowercase();
+    // What is left after the scheme must be a host and nothing else: no userinfo, port, path, escape or tab passes the labels.
+    origin.strip_prefix("https://").is_some_and(is_my_domain).then_some(origin)
 }
 
-/// `{mydomain}.my.salesforce.com` or `{mydomain}--{sandbox}.sandbox.my.salesforce.com`, in lower case.
+/// Partitions that a My Domain of a non-production org carries, as `acme-dev-ed.develop.my.salesforce.com`.
+const PARTITIONS: [&str; 6] = ["develop", "scratch", "demo", "free", "patch", "trailblaze"];
+
+/// `{mydomain}.my.salesforce.com`, `{mydomain}.{partition}.my.salesforce.com` or
+/// `{mydomain}--{sandbox}.sandbox.my.salesforce.com`, in lower case.
 fn is_my_domain(host: &str) -> bool {
     let Some(name) = host.strip_suffix(".my.salesforce.com") else { return false };
-    match name.strip_suffix(".sandbox") {
-        // A My Domain name has no double hyphen; this also keeps `xn--` (names that only look like ASCII) out.
-        None => is_label(name) && !name.contains("--"),
-        Some(name) => name.split_once("--").is_some_and(|(domain, sandbox)| {
+    // A My Domain name has no double hyphen; this also keeps `xn--` (names that only look like ASCII) out.
+    let plain = |name: &str| is_label(name) && !name.contains("--");
+    match name.split_once('.') {
+        None => plain(name),
+        Some((name, "sandbox")) => name.split_once("--").is_some_and(|(domain, sandbox)| {
             is_label(domain) && is_label(sandbox) && domain != "xn" && name.len() <= 63
         }),
+        Some((name, partition)) => plain(name) && PARTITIONS.contains(&partition),
     }
 }
 
