@@ -90,7 +90,7 @@ fn refuse(
     own: &[(&'static str, String)],
     request_id: &str,
     counts: Option<&str>,
-) -> Result<Outgoing, JsValue> {
+) -> Outgoing {
     let written;
     let body = if let Some(page) = page {
         Body::page(page)
@@ -104,7 +104,7 @@ fn refuse(
 }
 
 /// An answer as a response.
-pub fn answer(reply: &Reply, request_id: &str, counts: Option<&str>) -> Result<Outgoing, JsValue> {
+pub fn answer(reply: &Reply, request_id: &str, counts: Option<&str>) -> Outgoing {
     let written;
     let body = match &reply.content {
         Content::None => Body::NONE,
@@ -138,6 +138,21 @@ impl<'a> Body<'a> {
 }
 
 fn response(
+    status: u16,
+    body: &Body<'_>,
+    own: &[(&'static str, String)],
+    request_id: &str,
+    counts: Option<&str>,
+) -> Outgoing {
+    try_response(status, body, own, request_id, counts).unwrap_or_else(|_| {
+        // A header the runtime does not accept, such as a Location beyond Latin-1.
+        let init = ResponseInit::new();
+        init.set_status(500);
+        Outgoing::new_with_opt_str_and_init(None, &init).unwrap_or_else(|_| Outgoing::error())
+    })
+}
+
+fn try_response(
     status: u16,
     body: &Body<'_>,
     own: &[(&'static str, String)],
