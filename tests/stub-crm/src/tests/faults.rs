@@ -23,7 +23,7 @@ fn a_fault_comes_before_or_after_the_effect() {
         (json!({"delay_ms": 5000}), Fate::Deliver, 201, json!(1)),
         (json!({"truncate": true}), Fate::Deliver, 201, json!(1)),
     ] {
-        let mut desk = Desk::hubspot(json!({}));
+        let mut desk = Desk::hubspot(&json!({}));
         let mut whole = fault.clone();
         whole["match"] = json!({"method": "POST", "path": "/crm", "count": 1});
         assert!(desk.control("faults", &json!({"faults": [whole]}))["faults"].is_array());
@@ -48,7 +48,7 @@ fn bodies_speak_the_providers_language() {
         (format!("{HUBSPOT}/crm/v3/objects/contacts"), "hubspot", "/category"),
         (format!("{LOGIN}/services/data/v67.0/limits"), "salesforce", "/0/errorCode"),
     ] {
-        let mut desk = Desk::new(json!({}));
+        let mut desk = Desk::new(&json!({}));
         desk.control("faults", &json!({"faults": [{"match": {"provider": provider}, "status": 500}]}));
         assert!(desk.send("GET", &url, &[], b"").value().pointer(field).is_some(), "{provider}");
     }
@@ -56,7 +56,7 @@ fn bodies_speak_the_providers_language() {
 
 #[test]
 fn the_control_plane_refuses_what_it_does_not_know() {
-    let mut desk = Desk::new(json!({}));
+    let mut desk = Desk::new(&json!({}));
     for body in
         [json!({"fault": []}), json!({"faults": [{"stauts": 500}]}), json!({"switches": {"nope": 1}}), json!([])]
     {
@@ -69,7 +69,7 @@ fn the_control_plane_refuses_what_it_does_not_know() {
 
 #[test]
 fn the_clock_can_be_moved_and_everything_begun_again() {
-    let mut desk = Desk::hubspot(json!({}));
+    let mut desk = Desk::hubspot(&json!({}));
     desk.contact("a@x.example");
     desk.control("clock", &json!({"advance_ms": 1_800_000}));
     assert_eq!(desk.get(CONTACTS).0, 401);
@@ -83,7 +83,7 @@ fn the_clock_can_be_moved_and_everything_begun_again() {
 
 #[test]
 fn the_ledger_counts_calls_and_tells_effects() {
-    let mut desk = Desk::hubspot(json!({}));
+    let mut desk = Desk::hubspot(&json!({}));
     desk.contact("a@x.example");
     desk.get(&format!("{CONTACTS}/a@x.example?idProperty=email"));
     let (_, ledger) = desk.get("/stand-in/ledger?object=contacts");

@@ -26,7 +26,7 @@ fn what_is_refused_of_a_record() {
         ("butterflies", json!({}), 400, Value::Null),
         ("tasks", json!({"hs_timestamp": 1_795_176_000_000_i64}), 201, Value::Null),
     ] {
-        let mut desk = Desk::hubspot(json!({}));
+        let mut desk = Desk::hubspot(&json!({}));
         let (got, body) = desk.post(&format!("/crm/v3/objects/{kind}"), &json!({"properties": properties}));
         assert_eq!((got, &body["errors"][0]["code"]), (status, &code), "{kind} {properties}");
     }
@@ -34,7 +34,7 @@ fn what_is_refused_of_a_record() {
 
 #[test]
 fn an_email_belongs_to_one_contact() {
-    let mut desk = Desk::hubspot(json!({}));
+    let mut desk = Desk::hubspot(&json!({}));
     let id = desk.contact("Ada@X.example");
     for twin in ["ada@x.example", "ADA@X.EXAMPLE"] {
         let (status, body) = desk.post(CONTACTS, &json!({"properties": {"email": twin}}));
@@ -57,7 +57,7 @@ fn an_email_belongs_to_one_contact() {
 
 #[test]
 fn trace_ids_make_a_batch_partial() {
-    let mut desk = Desk::hubspot(json!({}));
+    let mut desk = Desk::hubspot(&json!({}));
     let id = desk.contact("old@x.example");
     let mut body = inputs(&["old@x.example", "new@x.example"]);
     body["inputs"][0]["objectWriteTraceId"] = json!("t1");
@@ -73,7 +73,7 @@ fn trace_ids_make_a_batch_partial() {
 
 #[test]
 fn property_errors_of_a_batch_are_told_together() {
-    let mut desk = Desk::hubspot(json!({}));
+    let mut desk = Desk::hubspot(&json!({}));
     let wrong = json!({"properties": {"first000name": "x", "last000name": "y"}});
     let (status, body) = desk.post(&format!("{CONTACTS}/batch/create"), &json!({"inputs": [wrong, wrong]}));
     assert_eq!((status, body["errors"].as_array().unwrap().len()), (400, 4));
@@ -82,7 +82,7 @@ fn property_errors_of_a_batch_are_told_together() {
 
 #[test]
 fn batches_have_their_limits() {
-    let mut desk = Desk::hubspot(json!({}));
+    let mut desk = Desk::hubspot(&json!({}));
     let many: Vec<Value> = (0..101).map(|n| json!({"id": n.to_string()})).collect();
     assert_eq!(desk.post(&format!("{CONTACTS}/batch/read"), &json!({"inputs": many})).0, 400);
     let twice = json!({"inputs": [{"id": "1", "properties": {}}, {"id": "1", "properties": {}}]});
@@ -102,7 +102,7 @@ fn batches_have_their_limits() {
 
 #[test]
 fn an_upsert_is_one_effect_however_often_it_comes() {
-    let mut desk = Desk::hubspot(json!({}));
+    let mut desk = Desk::hubspot(&json!({}));
     let body = json!({"inputs": [{"id": "Ada@x.example", "idProperty": "email", "properties": {"firstname": "Ada"}}]});
     for new in [true, false, false] {
         let (status, answer) = desk.post(&format!("{CONTACTS}/batch/upsert"), &body);
@@ -117,7 +117,7 @@ fn an_upsert_is_one_effect_however_often_it_comes() {
 #[test]
 fn unique_properties_of_tasks_are_up_to_the_portal() {
     for (allowed, status) in [(false, 400), (true, 201)] {
-        let mut desk = Desk::hubspot(json!({"hubspot_unique_on_activities": allowed}));
+        let mut desk = Desk::hubspot(&json!({"hubspot_unique_on_activities": allowed}));
         let property = json!({"name": "conduit_key", "label": "K", "groupName": "task_information", "type": "string", "fieldType": "text", "hasUniqueValue": true});
         assert_eq!(desk.post("/crm/properties/2026-03/tasks", &property).0, status);
         let body = json!({"inputs": [{"id": "k1", "idProperty": "conduit_key", "properties": {"hs_timestamp": "0"}}]});
@@ -132,7 +132,7 @@ fn unique_properties_of_tasks_are_up_to_the_portal() {
 
 #[test]
 fn the_index_is_behind_the_store() {
-    let mut desk = Desk::hubspot(json!({}));
+    let mut desk = Desk::hubspot(&json!({}));
     let find =
         json!({"filterGroups": [{"filters": [{"propertyName": "firstname", "operator": "EQ", "value": "ADA"}]}]});
     let total = |desk: &mut Desk| desk.post(&format!("{CONTACTS}/search"), &find).1["total"].as_u64().unwrap();
@@ -152,7 +152,7 @@ fn the_index_is_behind_the_store() {
 
 #[test]
 fn search_filters() {
-    let mut desk = Desk::hubspot(json!({"hubspot_search_lag_ms": 0, "hubspot_unlimited": true}));
+    let mut desk = Desk::hubspot(&json!({"hubspot_search_lag_ms": 0, "hubspot_unlimited": true}));
     for (name, stage, phone) in [("Ada", "lead", "1"), ("Bob", "customer", ""), ("Cy", "lead", "3")] {
         let properties =
             json!({"email": format!("{name}@x.example"), "firstname": name, "lifecyclestage": stage, "phone": phone});
@@ -189,7 +189,7 @@ fn search_filters() {
 
 #[test]
 fn search_has_its_limits() {
-    let mut desk = Desk::hubspot(json!({"hubspot_unlimited": true}));
+    let mut desk = Desk::hubspot(&json!({"hubspot_unlimited": true}));
     let filter = json!({"propertyName": "email", "operator": "EQ", "value": "a"});
     for (body, status) in [
         (json!({"after": "9999", "limit": 1}), 200),
@@ -207,7 +207,7 @@ fn search_has_its_limits() {
 
 #[test]
 fn an_inline_association_needs_the_right_direction_and_a_target() {
-    let mut desk = Desk::hubspot(json!({}));
+    let mut desk = Desk::hubspot(&json!({}));
     let contact = desk.contact("a@x.example");
     let task = |type_id: u32, to: &str| json!({"properties": {"hs_timestamp": "0"}, "associations": [{"to": {"id": to}, "types": [{"associationCategory": "HUBSPOT_DEFINED", "associationTypeId": type_id}]}]});
     for (type_id, to, status) in [(203, contact.as_str(), 400), (204, "1", 400), (204, "x", 400), (204, &contact, 201)]
@@ -234,7 +234,7 @@ fn an_inline_association_needs_the_right_direction_and_a_target() {
 
 #[test]
 fn association_batches_tell_what_failed() {
-    let mut desk = Desk::hubspot(json!({}));
+    let mut desk = Desk::hubspot(&json!({}));
     let (one, two) = (desk.contact("a@x.example"), desk.contact("b@x.example"));
     let note = desk.post("/crm/v3/objects/notes", &json!({"properties": {"hs_timestamp": "0"}})).1["id"].clone();
     let body = json!({"inputs": [{"from": {"id": note}, "to": {"id": one}}, {"from": {"id": note}, "to": {"id": "unknown_id_1"}}]});
@@ -249,7 +249,7 @@ fn association_batches_tell_what_failed() {
 
 #[test]
 fn the_list_pages_by_the_next_id() {
-    let mut desk = Desk::hubspot(json!({}));
+    let mut desk = Desk::hubspot(&json!({}));
     for n in 0..5 {
         desk.contact(&format!("p{n}@x.example"));
     }
@@ -266,7 +266,7 @@ fn the_list_pages_by_the_next_id() {
 
 #[test]
 fn limits_are_kept_and_told() {
-    let mut desk = Desk::hubspot(json!({"hubspot_other_consumer": 10}));
+    let mut desk = Desk::hubspot(&json!({"hubspot_other_consumer": 10}));
     let answers: Vec<crate::Answer> = (0..101).map(|_| desk.answer("GET", CONTACTS, &Value::Null)).collect();
     assert!(answers[..100].iter().all(|answer| answer.status == 200));
     assert_eq!(answers[0].header("x-hubspot-ratelimit-remaining"), Some("99"));
@@ -285,7 +285,7 @@ fn limits_are_kept_and_told() {
 
 #[test]
 fn scopes_are_checked() {
-    let mut desk = Desk::new(json!({}));
+    let mut desk = Desk::new(&json!({}));
     let code = desk.consent("https://app.hubspot.com/oauth/authorize", &[("scope", "oauth crm.objects.contacts.read")]);
     let token = desk.exchange("https://api.hubapi.com/oauth/v3/token", &code, &[]).value();
     desk.keep(&token);
@@ -305,7 +305,7 @@ fn scopes_are_checked() {
 
 #[test]
 fn portals_do_not_see_each_other() {
-    let mut desk = Desk::hubspot(json!({}));
+    let mut desk = Desk::hubspot(&json!({}));
     let id = desk.contact("a@x.example");
     let code =
         desk.consent("https://app.hubspot.com/oauth/77/authorize", &[("scope", "oauth crm.objects.contacts.read")]);

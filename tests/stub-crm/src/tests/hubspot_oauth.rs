@@ -13,7 +13,7 @@ fn status_of(answer: &crate::Answer) -> (u16, Value, Value) {
 
 #[test]
 fn consent_is_asked_and_both_buttons_lead_back_with_the_state() {
-    let mut desk = Desk::new(json!({}));
+    let mut desk = Desk::new(&json!({}));
     let url = crate::http::with_query(
         AUTHORIZE,
         &[("client_id", "app"), ("redirect_uri", REDIRECT), ("scope", "oauth"), ("state", "a\"b")],
@@ -49,7 +49,7 @@ fn authorize_refuses_on_its_own_page() {
         [("client_id", "app"), ("redirect_uri", "http://evil.example/"), ("scope", "oauth")],
         [("client_id", "app"), ("redirect_uri", REDIRECT), ("scope", "")],
     ] {
-        let mut desk = Desk::new(json!({}));
+        let mut desk = Desk::new(&json!({}));
         let url = crate::http::with_query(AUTHORIZE, &fields);
         assert_eq!(desk.send("GET", &format!("{url}&decision=approve"), &[], b"").status, 400);
     }
@@ -57,7 +57,7 @@ fn authorize_refuses_on_its_own_page() {
 
 #[test]
 fn a_code_works_once_and_for_ten_minutes() {
-    let mut desk = Desk::new(json!({}));
+    let mut desk = Desk::new(&json!({}));
     let code = desk.consent(AUTHORIZE, &[("scope", "oauth"), ("optional_scope", "tickets"), ("hub_id", "77")]);
     let token = desk.exchange(TOKEN, &code, &[]);
     let body = token.value();
@@ -80,14 +80,14 @@ fn what_is_shown_with_a_code_must_fit() {
         (vec![("code_verifier", "other")], json!("BAD_CODE_VERIFIER")),
         (vec![], json!("BAD_CODE_VERIFIER")),
     ] {
-        let mut desk = Desk::new(json!({}));
+        let mut desk = Desk::new(&json!({}));
         let code = desk.consent(
             AUTHORIZE,
             &[("scope", "oauth"), ("code_challenge", &challenge), ("code_challenge_method", "S256")],
         );
         assert_eq!(desk.exchange(TOKEN, &code, &more).value()["status"], status, "{more:?}");
     }
-    let mut desk = Desk::new(json!({}));
+    let mut desk = Desk::new(&json!({}));
     for (fields, status) in [
         ([("client_id", "no"), ("client_secret", "secret"), ("redirect_uri", REDIRECT)], "BAD_CLIENT_ID"),
         ([("client_id", "app"), ("client_secret", "no"), ("redirect_uri", REDIRECT)], "BAD_CLIENT_SECRET"),
@@ -111,7 +111,7 @@ fn a_refresh_token_stays_unless_it_rotates() {
     for (policy, same, old_works, new_works_after_reuse) in
         [("off", true, true, true), ("on", false, false, true), ("strict", false, false, false)]
     {
-        let mut desk = Desk::hubspot(json!({"hubspot_rotation": policy}));
+        let mut desk = Desk::hubspot(&json!({"hubspot_rotation": policy}));
         let old = desk.refresh.clone();
         let fresh = desk.refreshed(TOKEN, &old).value()["refresh_token"].as_str().unwrap().to_owned();
         assert_eq!(fresh == old, same, "{policy}");
@@ -127,14 +127,14 @@ fn a_dead_token_has_three_wordings() {
         ("invalid_request", "BAD_REFRESH_TOKEN", "invalid_request"),
         ("bad_hub", "BAD_HUB", "access_denied"),
     ] {
-        let mut desk = Desk::new(json!({"hubspot_dead_token": mode}));
+        let mut desk = Desk::new(&json!({"hubspot_dead_token": mode}));
         assert_eq!(status_of(&desk.refreshed(TOKEN, "na1-nothing")), (400, json!(status), json!(error)));
     }
 }
 
 #[test]
 fn an_access_token_lives_thirty_minutes() {
-    let mut desk = Desk::hubspot(json!({}));
+    let mut desk = Desk::hubspot(&json!({}));
     desk.now_ms += 1_799_999;
     assert_eq!(desk.get("/account-info/v3/details").0, 200);
     desk.now_ms += 1 + 5 * 60_000;
@@ -147,7 +147,7 @@ fn an_access_token_lives_thirty_minutes() {
 
 #[test]
 fn revoking_ends_the_refresh_token_and_uninstalling_ends_everything() {
-    let mut desk = Desk::hubspot(json!({}));
+    let mut desk = Desk::hubspot(&json!({}));
     let (refresh, token) = (desk.refresh.clone(), desk.token.clone());
     let about = |desk: &mut Desk, token: &str| {
         desk.form(
@@ -169,7 +169,7 @@ fn revoking_ends_the_refresh_token_and_uninstalling_ends_everything() {
 
 #[test]
 fn every_secret_given_out_is_known() {
-    let mut desk = Desk::hubspot(json!({}));
+    let mut desk = Desk::hubspot(&json!({}));
     let url = format!("{HUBSPOT}/stand-in/tokens");
     let listed = desk.send("GET", &url, &[], b"").value()["tokens"].clone();
     for secret in [&desk.token, &desk.refresh] {

@@ -26,17 +26,17 @@ pub struct Desk {
 }
 
 impl Desk {
-    pub fn new(switches: Value) -> Self {
+    pub fn new(switches: &Value) -> Self {
         let app = App { client_id: "app".into(), client_secret: "secret".into(), ..App::default() };
         let mut all = Switches::default();
-        all.turn(&switches).unwrap();
+        all.turn(switches).unwrap();
         let config = Config { seed: 7, hubspot: app.clone(), salesforce: app, switches: all };
         let crm = StubCrm::new(config);
         Self { crm, now_ms: 1_795_176_000_000, token: String::new(), refresh: String::new(), base: HUBSPOT }
     }
 
     /// Connected to `HubSpot`.
-    pub fn hubspot(switches: Value) -> Self {
+    pub fn hubspot(switches: &Value) -> Self {
         let mut desk = Self::new(switches);
         let code = desk.consent("https://app.hubspot.com/oauth/authorize", &[("scope", SCOPES)]);
         let token = desk.exchange(&format!("{HUBSPOT}/oauth/2026-03/token"), &code, &[]).value();
@@ -45,7 +45,7 @@ impl Desk {
     }
 
     /// Connected to Salesforce.
-    pub fn salesforce(switches: Value) -> Self {
+    pub fn salesforce(switches: &Value) -> Self {
         let mut desk = Self::new(switches);
         let code = desk.consent(&format!("{LOGIN}/services/oauth2/authorize"), &[("response_type", "code")]);
         let token = desk.exchange(&format!("{LOGIN}/services/oauth2/token"), &code, &[]).value();
@@ -140,7 +140,7 @@ impl Desk {
 
 #[test]
 fn the_state_survives_being_written_down() {
-    let mut desk = Desk::hubspot(json!({}));
+    let mut desk = Desk::hubspot(&json!({}));
     desk.contact("ada@x.example");
     let text = serde_json::to_string(&desk.crm).unwrap();
     desk.crm = serde_json::from_str(&text).unwrap();
@@ -152,7 +152,7 @@ fn the_state_survives_being_written_down() {
 #[test]
 fn the_same_requests_give_the_same_answers() {
     let story = || {
-        let mut desk = Desk::hubspot(json!({}));
+        let mut desk = Desk::hubspot(&json!({}));
         let inputs: Vec<Value> = (0..30).map(|n| json!({"properties": {"email": format!("p{n}@x.example")}})).collect();
         desk.answer("POST", "/crm/v3/objects/contacts/batch/create", &json!({"inputs": inputs}))
     };
@@ -161,7 +161,7 @@ fn the_same_requests_give_the_same_answers() {
 
 #[test]
 fn paths_work_behind_any_origin() {
-    let mut desk = Desk::hubspot(json!({}));
+    let mut desk = Desk::hubspot(&json!({}));
     desk.base = "http://localhost:8787";
     assert_eq!(desk.get("/account-info/2026-03/details").1["portalId"], 4242);
     assert_eq!(desk.get("/nothing/here").0, 404);

@@ -36,7 +36,7 @@ fn what_is_refused_of_a_record() {
         ("Task", json!({"WhoId": "nonsense"}), 400, "MALFORMED_ID"),
         ("Accout", json!({}), 404, "NOT_FOUND"),
     ] {
-        let mut desk = Desk::salesforce(json!({}));
+        let mut desk = Desk::salesforce(&json!({}));
         let (got, answer) = desk.post(&format!("{DATA}/sobjects/{object}"), &body);
         assert_eq!((got, answer[0]["errorCode"].as_str()), (status, Some(code)), "{object} {body}");
     }
@@ -44,7 +44,7 @@ fn what_is_refused_of_a_record() {
 
 #[test]
 fn a_leads_task_has_no_other_relation() {
-    let mut desk = Desk::salesforce(json!({}));
+    let mut desk = Desk::salesforce(&json!({}));
     let lead = lead(&mut desk, "ada");
     let account = create(&mut desk, "Account", &json!({"Name": "A"}));
     let task = json!({"Subject": "S", "WhoId": lead, "WhatId": account});
@@ -62,7 +62,7 @@ fn an_upsert_answers_201_200_300_or_404() {
     for (field, twins, statuses) in
         [("unique", false, [201, 200]), ("not_unique", true, [300, 300]), ("absent", false, [404, 404])]
     {
-        let mut desk = Desk::salesforce(json!({"salesforce_key_field": field}));
+        let mut desk = Desk::salesforce(&json!({"salesforce_key_field": field}));
         if twins {
             for _ in 0..2 {
                 create(&mut desk, "Task", &json!({"Conduit_Key__c": "k 1"}));
@@ -79,7 +79,7 @@ fn an_upsert_answers_201_200_300_or_404() {
             }
         }
     }
-    let mut desk = Desk::salesforce(json!({"salesforce_key_field": "unique"}));
+    let mut desk = Desk::salesforce(&json!({"salesforce_key_field": "unique"}));
     create(&mut desk, "Task", &json!({"Conduit_Key__c": "k"}));
     assert_eq!(
         desk.post(&format!("{DATA}/sobjects/Task"), &json!({"Conduit_Key__c": "K"})).1[0]["errorCode"],
@@ -100,7 +100,7 @@ fn duplicate_rules() {
     for (rule, with_header, status) in
         [("off", false, 201), ("allow_save", false, 400), ("allow_save", true, 201), ("block", true, 400)]
     {
-        let mut desk = Desk::salesforce(json!({}));
+        let mut desk = Desk::salesforce(&json!({}));
         lead(&mut desk, "ada");
         desk.crm.switches_mut().turn(&json!({"salesforce_duplicate_rules": rule})).unwrap();
         let bearer = format!("Bearer {}", desk.token);
@@ -123,7 +123,7 @@ fn duplicate_rules() {
 
 #[test]
 fn a_converted_lead_is_closed() {
-    let mut desk = Desk::salesforce(json!({}));
+    let mut desk = Desk::salesforce(&json!({}));
     let id = lead(&mut desk, "ada");
     let contact = desk.control(&format!("convert-lead/{id}"), &Value::Null)["contact"].clone();
     let (status, body) = desk.call("PATCH", &format!("{DATA}/sobjects/Lead/{id}"), &json!({"Title": "T"}));
@@ -137,7 +137,7 @@ fn a_converted_lead_is_closed() {
 
 #[test]
 fn rows_lock_and_limits_end() {
-    let mut desk = Desk::salesforce(json!({"salesforce_locked_rows": 2, "salesforce_daily_max": 4}));
+    let mut desk = Desk::salesforce(&json!({"salesforce_locked_rows": 2, "salesforce_daily_max": 4}));
     let body = json!({"LastName": "L", "Company": "C"});
     let codes: Vec<Value> =
         (0..5).map(|_| desk.post(&format!("{DATA}/sobjects/Lead"), &body).1[0]["errorCode"].clone()).collect();
@@ -151,14 +151,14 @@ fn rows_lock_and_limits_end() {
             json!("REQUEST_LIMIT_EXCEEDED")
         ]
     );
-    let mut desk = Desk::salesforce(json!({}));
+    let mut desk = Desk::salesforce(&json!({}));
     let answer = desk.answer("GET", &format!("{DATA}/limits"), &Value::Null);
     assert_eq!(answer.header("sforce-limit-info"), Some("api-usage=1/15000"));
 }
 
 #[test]
 fn queries() {
-    let mut desk = Desk::salesforce(json!({}));
+    let mut desk = Desk::salesforce(&json!({}));
     for name in ["ada", "bob", "O'Hara", "50%"] {
         create(
             &mut desk,
@@ -203,7 +203,7 @@ fn queries() {
 
 #[test]
 fn a_query_pages_and_query_all_shows_the_bin() {
-    let mut desk = Desk::salesforce(json!({"salesforce_query_page": 2}));
+    let mut desk = Desk::salesforce(&json!({"salesforce_query_page": 2}));
     let ids: Vec<String> = ["a", "b", "c", "d", "e"].iter().map(|name| lead(&mut desk, name)).collect();
     let (_, mut page) = query(&mut desk, "SELECT Id FROM Lead");
     let mut seen = 0;
@@ -224,7 +224,7 @@ fn a_query_pages_and_query_all_shows_the_bin() {
 #[test]
 fn a_conditional_update_works_on_whole_seconds() {
     for (header, status) in [("Fri, 20 Nov 2026 12:00:00 GMT", 204), ("Fri, 20 Nov 2026 11:59:59 GMT", 412)] {
-        let mut desk = Desk::salesforce(json!({}));
+        let mut desk = Desk::salesforce(&json!({}));
         let id = lead(&mut desk, "ada");
         let bearer = format!("Bearer {}", desk.token);
         let headers = [("authorization", bearer.as_str()), ("If-Unmodified-Since", header)];
@@ -241,7 +241,7 @@ fn a_composite_is_undone_as_a_whole_or_goes_on() {
         part("tied", json!({"WhoId": "@{lead.id}"})),
     ]);
     for (all_or_none, statuses, tasks) in [(true, [400, 400, 400], 0), (false, [400, 201, 400], 1)] {
-        let mut desk = Desk::salesforce(json!({}));
+        let mut desk = Desk::salesforce(&json!({}));
         let (status, body) =
             desk.post(&format!("{DATA}/composite"), &json!({"allOrNone": all_or_none, "compositeRequest": parts}));
         let got: Vec<u64> = body["compositeResponse"]
@@ -254,7 +254,7 @@ fn a_composite_is_undone_as_a_whole_or_goes_on() {
         assert_eq!(body["compositeResponse"][2]["body"][0]["errorCode"], "PROCESSING_HALTED");
         assert_eq!(query(&mut desk, "SELECT COUNT() FROM Task").1["totalSize"], tasks);
     }
-    let mut desk = Desk::salesforce(json!({}));
+    let mut desk = Desk::salesforce(&json!({}));
     let many: Vec<Value> = (0..26).map(|n| part(&format!("p{n}"), json!({}))).collect();
     for bad in [json!(many), json!([part("1x", json!({}))]), json!([part("a", json!({})), part("a", json!({}))])] {
         assert_eq!(desk.post(&format!("{DATA}/composite"), &json!({"compositeRequest": bad})).0, 400);
@@ -263,7 +263,7 @@ fn a_composite_is_undone_as_a_whole_or_goes_on() {
 
 #[test]
 fn a_query_in_a_composite_feeds_the_next_part() {
-    let mut desk = Desk::salesforce(json!({}));
+    let mut desk = Desk::salesforce(&json!({}));
     let id = lead(&mut desk, "ada");
     let soql = encode("SELECT Id FROM Lead WHERE Email = 'ada@x.example'");
     let body = json!({"allOrNone": true, "compositeRequest": [
@@ -280,7 +280,7 @@ fn a_query_in_a_composite_feeds_the_next_part() {
 
 #[test]
 fn collections_answer_in_order_and_in_the_recorded_words() {
-    let mut desk = Desk::salesforce(json!({}));
+    let mut desk = Desk::salesforce(&json!({}));
     let path = format!("{DATA}/composite/sobjects");
     let contact = |fields: Value| {
         let mut all = json!({"attributes": {"type": "Contact"}});
@@ -307,7 +307,7 @@ fn collections_answer_in_order_and_in_the_recorded_words() {
 
 #[test]
 fn versions_retire() {
-    let mut desk = Desk::salesforce(json!({}));
+    let mut desk = Desk::salesforce(&json!({}));
     for (version, status) in [("v67.0", 200), ("v68.0", 200), ("v25.0", 410), ("v99.0", 404), ("67.0", 404)] {
         assert_eq!(desk.get(&format!("/services/data/{version}/limits")).0, status, "{version}");
     }

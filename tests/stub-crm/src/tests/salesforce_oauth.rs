@@ -8,7 +8,7 @@ const TOKEN: &str = "https://login.salesforce.com/services/oauth2/token";
 
 #[test]
 fn a_code_becomes_a_signed_token_once() {
-    let mut desk = Desk::new(json!({}));
+    let mut desk = Desk::new(&json!({}));
     let answer = desk.authorize(AUTHORIZE, &[("response_type", "code"), ("state", "s")]);
     let place = answer.header("location").unwrap().to_owned();
     assert!(place.contains("%3D%3D&state=s"), "{place}");
@@ -39,7 +39,7 @@ fn hosts_decide_where_the_instance_is() {
         ("https://big.my.salesforce.com", "1", "https://big.my.salesforce.com", "https://login.salesforce.com/id/"),
         ("http://localhost:8787", "1", "http://localhost:8787", "http://localhost:8787/id/"),
     ] {
-        let mut desk = Desk::new(json!({}));
+        let mut desk = Desk::new(&json!({}));
         let code =
             desk.consent(&format!("{host}/services/oauth2/authorize"), &[("response_type", "code"), ("org", org)]);
         let token = desk.exchange(&format!("{host}/services/oauth2/token"), &code, &[]).value();
@@ -60,7 +60,7 @@ fn what_is_shown_must_fit() {
             Some("redirect_uri_mismatch"),
         ),
     ] {
-        let mut desk = Desk::new(json!({}));
+        let mut desk = Desk::new(&json!({}));
         // jsforce sends a challenge without a method; it counts as S256.
         let code = desk.consent(AUTHORIZE, &[("response_type", "code"), ("code_challenge", &challenge)]);
         let all =
@@ -71,7 +71,7 @@ fn what_is_shown_must_fit() {
 
 #[test]
 fn authorize_sends_refusals_back_or_shows_them() {
-    let mut desk = Desk::new(json!({"salesforce_require_pkce": true}));
+    let mut desk = Desk::new(&json!({"salesforce_require_pkce": true}));
     let place = |answer: crate::Answer| answer.header("location").unwrap_or_default().to_owned();
     assert!(place(desk.authorize(AUTHORIZE, &[("response_type", "code")])).contains("error=invalid_request"));
     assert!(
@@ -100,7 +100,7 @@ fn a_refresh_token_stays_unless_it_rotates() {
     for (policy, rotated, old_works, new_works_after_reuse) in
         [("off", false, true, true), ("on", true, false, true), ("strict", true, false, false)]
     {
-        let mut desk = Desk::salesforce(json!({"salesforce_rotation": policy}));
+        let mut desk = Desk::salesforce(&json!({"salesforce_rotation": policy}));
         let old = desk.refresh.clone();
         let body = desk.refreshed(TOKEN, &old).value();
         assert_eq!(body.get("refresh_token").is_some(), rotated, "{policy}");
@@ -112,7 +112,7 @@ fn a_refresh_token_stays_unless_it_rotates() {
 
 #[test]
 fn a_session_ends_after_two_idle_hours() {
-    let mut desk = Desk::salesforce(json!({}));
+    let mut desk = Desk::salesforce(&json!({}));
     let introspect = |desk: &mut Desk| {
         let token = desk.token.clone();
         desk.form(
@@ -137,7 +137,7 @@ fn a_session_ends_after_two_idle_hours() {
 
 #[test]
 fn revoking_a_refresh_token_ends_its_sessions() {
-    let mut desk = Desk::salesforce(json!({}));
+    let mut desk = Desk::salesforce(&json!({}));
     let refresh = desk.refresh.clone();
     let url = format!("{LOGIN}/services/oauth2/revoke");
     assert_eq!(desk.form(&url, &[("token", &refresh)]).status, 200);
@@ -148,7 +148,7 @@ fn revoking_a_refresh_token_ends_its_sessions() {
 
 #[test]
 fn userinfo_speaks_plain_text_when_it_refuses() {
-    let mut desk = Desk::salesforce(json!({}));
+    let mut desk = Desk::salesforce(&json!({}));
     let url = format!("{LOGIN}/services/oauth2/userinfo");
     let bearer = format!("Bearer {}", desk.token);
     assert_eq!(
