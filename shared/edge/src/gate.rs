@@ -21,8 +21,8 @@ use crate::js;
 use crate::log::Lines;
 use crate::waiting::within;
 
-/// A gate that has to refresh first calls a token endpoint with its own deadline of 20 s.
-const DEADLINE: Duration = Duration::from_secs(30);
+/// A gate that has to refresh first calls a token endpoint with a deadline of 45 s, and saves what it answered.
+const DEADLINE: Duration = Duration::from_secs(75);
 
 /// What a caller sends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
