@@ -15,12 +15,12 @@ mod records;
 mod soql;
 mod write;
 
-use crate::Provider;
+use crate::{Provider, limits};
 use crate::failure::{self, Verdict};
 use crate::http::{Answer, Effect, Request};
 use crate::lot::{Call, Lot};
 use crate::oauth::{Account, AppCredentials, AuthorizeRequest, Grant, HostRefused, Token, TokenRefusal};
-
+use model::budget::Told;
 use model::connection::ConnectionFacts;
 use model::write::{ErrorClass, Failure};
 use model::{Crm, Secret, Timestamp};
@@ -57,6 +57,19 @@ impl Provider for Salesforce {
 
     fn read_account(&self, token: &Token, answer: Option<&Answer>) -> Option<Account> {
         oauth::read_account(token, answer)
+    }
+
+    fn refresh_token_request(
+        &self,
+        app: &AppCredentials,
+        refresh_token: &Secret<String>,
+        login_host: Option<&str>,
+    ) -> Result<Request, HostRefused> {
+        oauth::refresh_token_request(app, refresh_token, login_host)
+    }
+
+    fn read_limits(&self, headers: &[(String, String)]) -> Told {
+        limits::salesforce(headers)
     }
 
     fn revoke_requests(
