@@ -22,6 +22,7 @@ pub mod world;
 
 mod open_token;
 mod refresh_token;
+mod retry;
 
 pub use error::{Error, Kind};
 pub use world::{Keys, Settings, Tenant, World};

@@ -74,6 +74,19 @@ pub enum Limit {
     Lock,
 }
 
+impl Limit {
+    /// For logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Window => "window",
+            Self::Searches => "searches",
+            Self::Daily => "daily",
+            Self::Concurrent => "concurrent",
+            Self::Lock => "lock",
+        }
+    }
+}
+
 /// Permission for calls, until it is reported what became of them.
 #[derive(Clone, Copy, Debug)]
 struct Open {

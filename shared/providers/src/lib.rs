@@ -84,6 +84,9 @@ pub trait Provider {
     /// The next request for a lot, or `None` when every entry has an outcome.
     fn next_call(&self, lot: &mut Lot) -> Option<Call>;
 
+    /// How many requests the lot will take in the ordinary case, without making them.
+    fn expected_calls(&self, lot: &Lot) -> u32;
+
     /// Reads the answer of `call` into the lot: outcomes, external ids found, or what to ask next.
     fn read_call(&self, lot: &mut Lot, call: &Call, answer: &Answer, now: model::Timestamp);
 

@@ -2,7 +2,9 @@
 //!
 //! In scope: reading them, and which ones are worth handing on. Out of scope: what follows (`model::budget`).
 
-use model::budget::Told;
+use model::Crm;
+use model::budget::{Limit, Told};
+use model::write::{ErrorClass, Failure};
 
 /// Whether a header (lower-case name) tells of limits.
 pub fn tells(name: &str) -> bool {
@@ -49,10 +51,33 @@ pub(crate) fn salesforce(headers: &[(String, String)]) -> Told {
     told
 }
 
+/// Which limit a failure is about, when it concerns more than the one write.
+pub fn limit_of(crm: Crm, failure: &Failure) -> Option<Limit> {
+    // Triggers and flows wrap a lock in errors of their own.
+    if failure.code == "UNABLE_TO_LOCK_ROW" || failure.detail.contains("UNABLE_TO_LOCK_ROW") {
+        return Some(Limit::Lock);
+    }
+    if failure.class != ErrorClass::RateLimited {
+        return None;
+    }
+    Some(match (failure.code.as_str(), crm) {
+        ("SECONDLY", _) => Limit::Searches,
+        ("DAILY", _) => Limit::Daily,
+        ("REQUEST_LIMIT_EXCEEDED", _) if failure.detail.contains("Concurrent") => Limit::Concurrent,
+        ("REQUEST_LIMIT_EXCEEDED", _) => Limit::Daily,
+        // A portal that is being moved takes nothing at all.
+        _ if failure.http_status == Some(477) => Limit::Daily,
+        (_, Crm::Hubspot) => Limit::Window,
+        (_, Crm::Salesforce) => Limit::Concurrent,
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{hubspot, salesforce};
-    use model::budget::Told;
+    use super::{hubspot, limit_of, salesforce};
+    use model::Crm;
+    use model::budget::{Limit, Told};
+    use model::write::{ErrorClass, Failure};
 
     fn headers(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
         pairs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect()
@@ -79,6 +104,43 @@ mod tests {
         }
         let more_than_all = [("x-hubspot-ratelimit-max", "110"), ("x-hubspot-ratelimit-remaining", "111")];
         assert_eq!(hubspot(&headers(&more_than_all)).remaining, None);
+    }
+
+    #[test]
+    fn every_refusal_for_a_limit_is_told_apart() {
+        use ErrorClass::{Mapping, RateLimited, Transient};
+        for (crm, class, code, detail, status, expected) in [
+            (Crm::Hubspot, RateLimited, "TEN_SECONDLY_ROLLING", "", 429, Some(Limit::Window)),
+            (Crm::Hubspot, RateLimited, "SECONDLY", "", 429, Some(Limit::Searches)),
+            (Crm::Hubspot, RateLimited, "DAILY", "", 429, Some(Limit::Daily)),
+            (Crm::Hubspot, RateLimited, "http_429", "", 429, Some(Limit::Window)),
+            (Crm::Hubspot, RateLimited, "http_477", "", 477, Some(Limit::Daily)),
+            (Crm::Hubspot, Transient, "http_423", "", 423, None),
+            (Crm::Salesforce, RateLimited, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.", 403, Some(Limit::Daily)),
+            (
+                Crm::Salesforce,
+                RateLimited,
+                "REQUEST_LIMIT_EXCEEDED",
+                "ConcurrentPerOrgLongTxn Limit exceeded.",
+                403,
+                Some(Limit::Concurrent),
+            ),
+            (Crm::Salesforce, RateLimited, "http_429", "", 429, Some(Limit::Concurrent)),
+            (Crm::Salesforce, Transient, "UNABLE_TO_LOCK_ROW", "", 400, Some(Limit::Lock)),
+            (Crm::Salesforce, Transient, "CANNOT_EXECUTE_FLOW_TRIGGER", "UNABLE_TO_LOCK_ROW: x", 400, Some(Limit::Lock)),
+            (Crm::Salesforce, Transient, "ENTITY_IS_LOCKED", "", 400, None),
+            (Crm::Salesforce, Mapping, "INVALID_FIELD", "", 400, None),
+        ] {
+            let failure = Failure {
+                class,
+                code: code.to_owned(),
+                detail: detail.to_owned(),
+                http_status: Some(status),
+                correlation_id: None,
+                not_before: None,
+            };
+            assert_eq!(limit_of(crm, &failure), expected, "{code} {detail}");
+        }
     }
 
     #[test]

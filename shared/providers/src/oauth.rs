@@ -191,6 +191,18 @@ pub enum Standing {
     Unreachable,
 }
 
+impl Standing {
+    /// For logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Inactive => "inactive",
+            Self::Untold => "untold",
+            Self::Unreachable => "unreachable",
+        }
+    }
+}
+
 /// Reads an introspection. Only a plain `active` counts.
 pub(crate) fn read_standing(answer: &Answer) -> Standing {
     let Ok(response) = answer else { return Standing::Unreachable };

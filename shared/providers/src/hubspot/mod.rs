@@ -86,6 +86,10 @@ impl Provider for HubSpot {
         write::next_call(lot)
     }
 
+    fn expected_calls(&self, lot: &Lot) -> u32 {
+        write::expected_calls(lot)
+    }
+
     fn read_call(&self, lot: &mut Lot, call: &Call, answer: &Answer, now: Timestamp) {
         write::read_call(lot, call, answer, now);
     }
