@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use flows::{Error, Kind};
+use model::curated::Refusal;
 use pages::Html;
 use serde_json::{Value, json};
 use wasm_bindgen::JsValue;
@@ -66,7 +67,10 @@ fn problem(status: u16, code: &str, detail: &str, request_id: &str) -> Value {
 pub fn problem_of(error: &Error, request_id: &str) -> Value {
     let mut problem = problem(status(error.kind()), error.code(), &error.to_string(), request_id);
     if let (Error::WritesRefused(refusals), Some(members)) = (error, problem.as_object_mut()) {
-        let item = |(index, refusal): &(usize, model::curated::Refusal)| json!({"index": index, "code": refusal.code(), "detail": refusal.to_string()});
+        let item = |(index, refusal): &(usize, Refusal)| {
+            let (code, detail) = (refusal.code(), refusal.to_string());
+            json!({"index": index, "code": code, "detail": detail})
+        };
         members.insert("errors".to_owned(), refusals.iter().map(item).collect());
     }
     problem

@@ -11,6 +11,7 @@ pub mod http;
 pub mod lot;
 pub mod oauth;
 
+pub mod adapter;
 pub mod failure;
 pub mod hubspot;
 pub mod salesforce;
@@ -20,6 +21,8 @@ mod encode;
 mod hostile;
 pub mod limits;
 
+pub use adapter::{Adapter, provider};
+
 use http::{Answer, Request};
 use lot::{Call, Lot};
 use model::budget::Told;
@@ -28,7 +31,7 @@ use model::write::Failure;
 use model::{Crm, Secret};
 use oauth::{Account, AppCredentials, AuthorizeRequest, Grant, Standing, Token, TokenRefusal};
 
-/// One CRM's adapter. Object-safe and synchronous.
+/// One CRM's adapter. Object-safe and synchronous; [`Adapter`] chooses one by [`Crm`].
 pub trait Provider {
     /// Which CRM.
     fn crm(&self) -> Crm;
@@ -98,12 +101,4 @@ pub trait Provider {
 
     /// Reads the health check's answer. A failure's `not_before` is not set: checks have their own schedule.
     fn read_health(&self, answer: &Answer, facts: &ConnectionFacts) -> Result<(), Failure>;
-}
-
-/// The adapter of a CRM.
-pub fn provider(crm: Crm) -> &'static dyn Provider {
-    match crm {
-        Crm::Hubspot => &hubspot::HubSpot,
-        Crm::Salesforce => &salesforce::Salesforce,
-    }
 }
