@@ -215,8 +215,12 @@ mod tests {
             external_account_id: "4242".into(),
             instance_url: None,
         };
-        let admission =
-            Admission { access_token: Secret::new("t".into()), token_generation: 4, facts: facts.clone(), permit: Some(9) };
+        let admission = Admission {
+            access_token: Secret::new("t".into()),
+            token_generation: 4,
+            facts: facts.clone(),
+            permit: Some(9),
+        };
         let text = serde_json::to_string(&Verdict::from(Ok(admission))).unwrap();
         let back: Result<Admission, GateRefusal> = serde_json::from_str::<Verdict>(&text).unwrap().into();
         let back = back.unwrap();

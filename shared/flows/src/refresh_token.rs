@@ -260,15 +260,17 @@ impl Unsaved {
 
 /// Step 3.
 pub(crate) async fn save(host: &dyn Host, key: &ConnectionKey, unsaved: Unsaved) -> Ended {
-    let saved = persist(host, key, |tenant, at| {
-        connections::save_refresh(&tenant.scope, key.crm, &unsaved.refreshed(at))
-    })
-    .await;
+    let saved =
+        persist(host, key, |tenant, at| connections::save_refresh(&tenant.scope, key.crm, &unsaved.refreshed(at)))
+            .await;
     // Another save stood first; or ours did and its answer was lost; or the connection was given up meanwhile.
     let saved = match saved {
-        Ok(false) => retry(host, DB, |error: &Error| matches!(error, Error::Db(db) if is_passing(db)), async || {
-            heal(&host.world(), key, &unsaved).await
-        })
+        Ok(false) => retry(
+            host,
+            DB,
+            |error: &Error| matches!(error, Error::Db(db) if is_passing(db)),
+            async || heal(&host.world(), key, &unsaved).await,
+        )
         .await
         .map_err(|_| ()),
         other => other.map_err(|_| ()),

@@ -121,7 +121,8 @@ fn refuse_all(lot: &mut Lot, refusal: &GateRefusal, now: Timestamp) {
             WriteOutcome::Unauthorized(why)
         }
         GateRefusal::Wait(at) => {
-            let mut why = failure(ErrorClass::RateLimited, RESERVED_CODE, "the CRM's request budget is used up for now");
+            let mut why =
+                failure(ErrorClass::RateLimited, RESERVED_CODE, "the CRM's request budget is used up for now");
             why.not_before = Some(*at);
             WriteOutcome::RetryAfter(why)
         }

@@ -183,13 +183,7 @@ impl Budget {
     }
 
     /// Permits the calls, or says when there may be room, given that `ahead` come first.
-    pub fn take(
-        &mut self,
-        purpose: Purpose,
-        calls: Calls,
-        ahead: Calls,
-        now: Timestamp,
-    ) -> Result<Permit, Timestamp> {
+    pub fn take(&mut self, purpose: Purpose, calls: Calls, ahead: Calls, now: Timestamp) -> Result<Permit, Timestamp> {
         self.expire(now);
         let at = self.earliest(purpose, calls, ahead, now);
         if at > now || ahead != Calls::default() {

@@ -116,7 +116,14 @@ mod tests {
             (Crm::Hubspot, RateLimited, "http_429", "", 429, Some(Limit::Window)),
             (Crm::Hubspot, RateLimited, "http_477", "", 477, Some(Limit::Daily)),
             (Crm::Hubspot, Transient, "http_423", "", 423, None),
-            (Crm::Salesforce, RateLimited, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.", 403, Some(Limit::Daily)),
+            (
+                Crm::Salesforce,
+                RateLimited,
+                "REQUEST_LIMIT_EXCEEDED",
+                "TotalRequests Limit exceeded.",
+                403,
+                Some(Limit::Daily),
+            ),
             (
                 Crm::Salesforce,
                 RateLimited,
@@ -127,7 +134,14 @@ mod tests {
             ),
             (Crm::Salesforce, RateLimited, "http_429", "", 429, Some(Limit::Concurrent)),
             (Crm::Salesforce, Transient, "UNABLE_TO_LOCK_ROW", "", 400, Some(Limit::Lock)),
-            (Crm::Salesforce, Transient, "CANNOT_EXECUTE_FLOW_TRIGGER", "UNABLE_TO_LOCK_ROW: x", 400, Some(Limit::Lock)),
+            (
+                Crm::Salesforce,
+                Transient,
+                "CANNOT_EXECUTE_FLOW_TRIGGER",
+                "UNABLE_TO_LOCK_ROW: x",
+                400,
+                Some(Limit::Lock),
+            ),
             (Crm::Salesforce, Transient, "ENTITY_IS_LOCKED", "", 400, None),
             (Crm::Salesforce, Mapping, "INVALID_FIELD", "", 400, None),
         ] {

@@ -2,8 +2,8 @@
 //! Every port can be told to fail before or after its effect.
 
 use async_trait::async_trait;
-use crypto::jwt::Unverified;
 use crypto::SeededRandom;
+use crypto::jwt::Unverified;
 use flows::world::{Http, KeysUnavailable, Log, Queue, QueueUnavailable, Shards, Signatures};
 use model::doorbell::Doorbell;
 use model::{Secret, Timestamp};

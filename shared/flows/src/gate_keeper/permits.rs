@@ -59,13 +59,7 @@ pub(super) async fn permit(keeper: &Rc<Keeper>, ask: &Ask) -> Result<Option<u64>
 }
 
 impl Keeper {
-    fn try_permit(
-        &self,
-        purpose: Purpose,
-        calls: Calls,
-        ticket: Option<u64>,
-        told: bool,
-    ) -> Result<Permit, Timestamp> {
+    fn try_permit(&self, purpose: Purpose, calls: Calls, ticket: Option<u64>, told: bool) -> Result<Permit, Timestamp> {
         let permit = self.with_budget(|budget, line, now| {
             if ticket.is_none() && !told {
                 // Those who were told a time come before those who come now.

@@ -1,13 +1,13 @@
 //! The refresh inside of a flight: what it came to, and finding out how an interrupted one ended.
 
 use super::{Dead, Keeper, OwnRefresh};
+use crate::Error;
 use crate::open_token;
 use crate::refresh_token::{self, Ended, Plan, Unsaved};
-use crate::Error;
 use crypto::random;
-use model::{Crm, Timestamp};
 use model::backoff::next_try_at;
 use model::refresh::{Need, REFRESHES, Step, TokenFacts, next_step};
+use model::{Crm, Timestamp};
 use providers::oauth::{Standing, TokenRefusal};
 use providers::provider;
 use store::connections::{self, Connection};
@@ -155,13 +155,13 @@ impl Keeper {
         state.not_before = next_try_at(REFRESHES, state.failures, chance, floor, world.now).unwrap_or(world.now);
     }
 
-
     /// Asks the CRM about the refresh token of an interrupted refresh, without spending it.
     pub(super) async fn recover(&self, row: &Connection) -> Recovery {
         let world = self.host.world();
         let adapter = provider(self.key.crm);
         let request = world.settings.app(self.key.crm).and_then(|app| {
-            let opened = open_token::open_refresh(world.token_keys()?, &self.key, row).map_err(|_| Error::Unsealable)?;
+            let opened =
+                open_token::open_refresh(world.token_keys()?, &self.key, row).map_err(|_| Error::Unsealable)?;
             opened
                 .map(|token| adapter.refresh_token_request(app, &token, row.login_host.as_deref()))
                 .transpose()

@@ -9,7 +9,7 @@ use crate::gate::GateRefusal;
 use crate::open_token::{self, Held};
 use crate::{Error, World};
 use model::Timestamp;
-use model::refresh::{Holder, Need, OpenRefresh, Step, TokenFacts, TRUST_SECS, USABLE_MARGIN_SECS, next_step};
+use model::refresh::{Holder, Need, OpenRefresh, Step, TRUST_SECS, TokenFacts, USABLE_MARGIN_SECS, next_step};
 use store::DbError;
 use store::connections::{self, Connection};
 

@@ -108,7 +108,8 @@ impl Window {
     }
 
     pub(super) fn is_tight(&self, open: u32, now: Timestamp) -> bool {
-        self.others_now() > 0 || self.count(self.length_ms, now).saturating_add(open).saturating_mul(2) > self.capacity()
+        self.others_now() > 0
+            || self.count(self.length_ms, now).saturating_add(open).saturating_mul(2) > self.capacity()
     }
 
     pub(super) fn pace_ms(&self, calls: u32) -> i64 {

@@ -15,11 +15,11 @@ mod records;
 mod soql;
 mod write;
 
-use crate::{Provider, limits};
 use crate::failure::{self, Verdict};
 use crate::http::{Answer, Effect, Request};
 use crate::lot::{Call, Lot};
 use crate::oauth::{Account, AppCredentials, AuthorizeRequest, Grant, HostRefused, Token, TokenRefusal};
+use crate::{Provider, limits};
 use model::budget::Told;
 use model::connection::ConnectionFacts;
 use model::write::{ErrorClass, Failure};
