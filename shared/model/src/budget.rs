@@ -2,7 +2,8 @@
 //!
 //! HubSpot counts calls in a rolling window, Salesforce over a day and by how many run at once. What is known comes from
 //! our own calls and from the CRM's headers ([`Told`]): whoever else uses the same account is seen there, and left room
-//! for. A call counts from the moment it was reported: never before the CRM counts it.
+//! for. A call counts from the moment it was reported, less what the quickest call takes: the way to the CRM delays those
+//! that come later as well, so no call counts shorter here than there.
 //!
 //! In scope: numbers and times. Out of scope: who comes first (`line`), headers (`providers`), waiting (`flows`).
 
@@ -111,6 +112,10 @@ const UNLEARNED_OPEN_MAX: u32 = 10;
 const REPORT_SECS: i64 = 60;
 const UNREPORTED_MS: i64 = 2_000;
 
+/// How long a quickest call is remembered, and how long it may be.
+const QUICKEST_SPAN_SECS: i64 = 60;
+const QUICKEST_MS_MAX: i64 = 500;
+
 /// Once half of the budget was used, reports are wanted for so long.
 const TIGHT_SECS: i64 = 30;
 
@@ -138,6 +143,7 @@ pub struct Budget {
     /// Not more than so many lots at once, until then.
     narrow: Option<(usize, Timestamp)>,
     open: Vec<Open>,
+    quickest: Quickest,
     learned: bool,
     /// Reports are wanted until then.
     tight_until: Timestamp,
@@ -145,6 +151,28 @@ pub struct Budget {
     /// Calls permitted since the last snapshot, and when that was.
     unsaved: u32,
     saved_at: Timestamp,
+}
+
+/// The shortest time from a permit to its report, in this span and the one before.
+#[derive(Clone, Copy, Debug, Default)]
+struct Quickest {
+    ms: Option<i64>,
+    before_ms: Option<i64>,
+    span_began: Timestamp,
+}
+
+impl Quickest {
+    /// Milliseconds; a single one is not believed to be the quickest.
+    fn learn(&mut self, ms: i64, now: Timestamp) -> i64 {
+        if now >= self.span_began.plus_secs(QUICKEST_SPAN_SECS) {
+            self.before_ms = self.ms.take();
+            self.span_began = now;
+        }
+        let ms = ms.clamp(0, QUICKEST_MS_MAX);
+        let known = self.ms.into_iter().chain(self.before_ms).min();
+        self.ms = Some(self.ms.map_or(ms, |least| least.min(ms)));
+        known.map_or(0, |known| known.min(ms))
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -174,6 +202,7 @@ impl Budget {
             not_before: Timestamp::default(),
             narrow: None,
             open: Vec::new(),
+            quickest: Quickest::default(),
             learned: false,
             tight_until: Timestamp::default(),
             permits: 0,
@@ -214,10 +243,10 @@ impl Budget {
     /// What became of a permit: what was not used of it is free at once. A permit that is not known was another instance's.
     pub fn report(&mut self, permit: Option<u64>, made: Calls, told: &Told, now: Timestamp) {
         let known = permit.and_then(|id| self.open.iter().position(|open| open.permit == id));
-        if let Some(index) = known {
-            self.open.swap_remove(index);
-            self.ordinary.used_at(made.ordinary, now);
-            self.searches.used_at(made.searches, now);
+        if let Some(open) = known.map(|index| self.open.swap_remove(index)) {
+            let at = now.plus_ms(-self.quickest.learn(now.0.saturating_sub(open.at.0), now));
+            self.ordinary.used_at(made.ordinary, at);
+            self.searches.used_at(made.searches, at);
         }
         self.expire(now);
         let open = self.open_calls();

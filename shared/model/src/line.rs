@@ -25,7 +25,8 @@ const WRITES_PER_TURN: u32 = 3;
 pub struct Line {
     tickets: u64,
     waiting: Vec<Waiter>,
-    lanes: [Lane; 3],
+    /// By purpose, ordinary calls and searches apart: they have budgets of their own.
+    lanes: [[Lane; 2]; 3],
     /// Writes that went since background work did.
     writes_served: u32,
 }
@@ -65,12 +66,15 @@ impl Line {
         }
     }
 
-    /// What goes before the holder of this ticket, or before one who comes now.
-    pub fn ahead(&self, purpose: Purpose, ticket: Option<u64>) -> Calls {
+    /// What goes before the holder of this ticket, or before one who comes now: those who wait for the same kind of call.
+    pub fn ahead(&self, purpose: Purpose, calls: Calls, ticket: Option<u64>) -> Calls {
         let background_turn = self.writes_served >= WRITES_PER_TURN;
         let mut ahead = Calls::default();
         let mut first_of_other = true;
-        for waiter in &self.waiting {
+        let competes = |waiter: &&Waiter| {
+            calls.ordinary > 0 && waiter.calls.ordinary > 0 || calls.searches > 0 && waiter.calls.searches > 0
+        };
+        for waiter in self.waiting.iter().filter(competes) {
             let earlier = ticket.is_none_or(|own| waiter.ticket < own);
             let before = match (waiter.purpose, purpose) {
                 (of, own) if of == own => earlier && ticket != Some(waiter.ticket),
@@ -91,8 +95,8 @@ impl Line {
     }
 
     /// Whether a time was told that is now due: it is taken.
-    pub fn take_told(&mut self, purpose: Purpose, now: Timestamp) -> bool {
-        let lane = self.lane(purpose);
+    pub fn take_told(&mut self, purpose: Purpose, calls: Calls, now: Timestamp) -> bool {
+        let lane = self.lane(purpose, calls);
         while lane.told.front().is_some_and(|at| now > at.plus_secs(KEPT_SECS)) {
             lane.told.pop_front();
         }
@@ -104,25 +108,25 @@ impl Line {
     }
 
     /// Before this time the lane belongs to those who were told to come.
-    pub fn open_at(&mut self, purpose: Purpose) -> Timestamp {
-        let lane = self.lane(purpose);
+    pub fn open_at(&mut self, purpose: Purpose, calls: Calls) -> Timestamp {
+        let lane = self.lane(purpose, calls);
         if lane.told.is_empty() { Timestamp::default() } else { lane.next_at }
     }
 
     /// Tells a time, not before `at`; the next one is `pace_ms` later, or more while another lane has told times too.
-    pub fn tell(&mut self, purpose: Purpose, at: Timestamp, pace_ms: i64) -> Timestamp {
+    pub fn tell(&mut self, purpose: Purpose, calls: Calls, at: Timestamp, pace_ms: i64) -> Timestamp {
         let other = match purpose {
             Purpose::Writes => Some((Purpose::Background, WRITES_PER_TURN + 1, WRITES_PER_TURN)),
             Purpose::Background => Some((Purpose::Writes, WRITES_PER_TURN + 1, 1)),
             Purpose::Interactive => None,
         };
         let pace_ms = match other {
-            Some((other, all, share)) if !self.lane(other).told.is_empty() => {
+            Some((other, all, share)) if !self.lane(other, calls).told.is_empty() => {
                 pace_ms * i64::from(all) / i64::from(share)
             }
             _ => pace_ms,
         };
-        let lane = self.lane(purpose);
+        let lane = self.lane(purpose, calls);
         let told = if lane.told.is_empty() { at } else { at.max(lane.next_at) };
         lane.next_at = told.plus_ms(pace_ms.max(1));
         if lane.told.len() < TOLD_MAX {
@@ -131,12 +135,13 @@ impl Line {
         told
     }
 
-    fn lane(&mut self, purpose: Purpose) -> &mut Lane {
+    fn lane(&mut self, purpose: Purpose, calls: Calls) -> &mut Lane {
         let [interactive, writes, background] = &mut self.lanes;
-        match purpose {
+        let [ordinary, searches] = match purpose {
             Purpose::Interactive => interactive,
             Purpose::Writes => writes,
             Purpose::Background => background,
-        }
+        };
+        if calls.searches > 0 { searches } else { ordinary }
     }
 }

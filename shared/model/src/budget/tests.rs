@@ -47,7 +47,7 @@ fn the_window_is_never_overrun_and_nearly_used_up() {
             let (_, permit) = reports.pop_front().unwrap();
             budget.report(Some(permit), ONE, &Told::default(), now);
         }
-        while let Ok(permit) = budget.take(Purpose::Writes, ONE, line.ahead(Purpose::Writes, None), now) {
+        while let Ok(permit) = budget.take(Purpose::Writes, ONE, line.ahead(Purpose::Writes, ONE, None), now) {
             line.served(Purpose::Writes);
             if permit.report {
                 reports.push_back((ms + 60, permit.id));
@@ -239,32 +239,33 @@ fn people_go_first_and_the_others_by_turns() {
     let mut line = Line::default();
     let writes: Vec<u64> = (0..2).map(|_| line.join(Purpose::Writes, ONE)).collect();
     let background = line.join(Purpose::Background, ONE);
-    assert_eq!(line.ahead(Purpose::Writes, Some(writes[0])), NOTHING);
-    assert_eq!(line.ahead(Purpose::Writes, Some(writes[1])), ONE);
-    assert_eq!(line.ahead(Purpose::Background, Some(background)), ONE, "not its turn");
+    assert_eq!(line.ahead(Purpose::Writes, ONE, Some(writes[0])), NOTHING);
+    assert_eq!(line.ahead(Purpose::Writes, ONE, Some(writes[1])), ONE);
+    assert_eq!(line.ahead(Purpose::Background, ONE, Some(background)), ONE, "not its turn");
     for _ in 0..3 {
         line.served(Purpose::Writes);
     }
-    assert_eq!(line.ahead(Purpose::Background, Some(background)), NOTHING);
-    assert_eq!(line.ahead(Purpose::Writes, Some(writes[0])), ONE);
+    assert_eq!(line.ahead(Purpose::Background, ONE, Some(background)), NOTHING);
+    assert_eq!(line.ahead(Purpose::Writes, ONE, Some(writes[0])), ONE);
     let person = line.join(Purpose::Interactive, ONE);
-    assert_eq!(line.ahead(Purpose::Interactive, Some(person)), NOTHING);
-    assert_eq!(line.ahead(Purpose::Background, Some(background)), ONE);
+    assert_eq!(line.ahead(Purpose::Interactive, ONE, Some(person)), NOTHING);
+    assert_eq!(line.ahead(Purpose::Background, ONE, Some(background)), ONE);
+    assert_eq!(line.ahead(Purpose::Writes, SEARCH, None), NOTHING, "searches have a budget of their own");
     line.leave(person);
     line.leave(background);
-    assert_eq!(line.ahead(Purpose::Writes, Some(writes[0])), NOTHING);
+    assert_eq!(line.ahead(Purpose::Writes, ONE, Some(writes[0])), NOTHING);
 }
 
 #[test]
 fn told_times_follow_each_other_and_are_kept_a_minute() {
     let mut line = Line::default();
-    let first = line.tell(Purpose::Writes, NOW.plus_secs(10), 91);
-    let second = line.tell(Purpose::Writes, NOW.plus_secs(10), 91);
+    let first = line.tell(Purpose::Writes, ONE, NOW.plus_secs(10), 91);
+    let second = line.tell(Purpose::Writes, ONE, NOW.plus_secs(10), 91);
     assert_eq!((first, second), (NOW.plus_secs(10), NOW.plus_secs(10).plus_ms(91)));
-    assert_eq!(line.open_at(Purpose::Writes), second.plus_ms(91));
-    assert!(!line.take_told(Purpose::Writes, NOW.plus_secs(9)));
-    assert!(line.take_told(Purpose::Writes, first));
-    assert!(!line.take_told(Purpose::Background, second), "another lane's");
-    assert!(!line.take_told(Purpose::Writes, second.plus_secs(61)), "nobody came");
-    assert_eq!(line.open_at(Purpose::Writes), Timestamp::default());
+    assert_eq!(line.open_at(Purpose::Writes, ONE), second.plus_ms(91));
+    assert!(!line.take_told(Purpose::Writes, ONE, NOW.plus_secs(9)));
+    assert!(line.take_told(Purpose::Writes, ONE, first));
+    assert!(!line.take_told(Purpose::Background, ONE, second), "another lane's");
+    assert!(!line.take_told(Purpose::Writes, ONE, second.plus_secs(61)), "nobody came");
+    assert_eq!(line.open_at(Purpose::Writes, ONE), Timestamp::default());
 }
