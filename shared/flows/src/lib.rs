@@ -14,6 +14,7 @@ pub mod process_writes;
 pub mod read_connections;
 pub mod read_writes;
 pub mod reconcile_writes;
+pub mod reseal_tokens;
 pub mod return_to;
 pub mod send_lot;
 pub mod start_oauth;

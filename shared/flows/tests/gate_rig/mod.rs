@@ -57,10 +57,12 @@ pub struct Place {
     pub witness: Witness,
     pub random: SeededRandom,
     pub keys: Keys,
+    /// What `connect` seals with, when it is not the current key.
+    pub sealing: RefCell<Option<Keyring>>,
     pub settings: Settings,
     pub log: RefCell<Vec<String>>,
     /// What the gate keeps beyond the life of an instance.
-    pub storage: RefCell<BTreeMap<&'static str, String>>,
+    pub storage: RefCell<BTreeMap<(String, &'static str), String>>,
 }
 
 pub fn app() -> AppCredentials {
@@ -97,6 +99,11 @@ pub fn refused(generation: u64) -> Ask {
 impl Place {
     /// A place with one connected HubSpot portal whose refresh tokens rotate and work once.
     pub fn new(of: Crm) -> Rc<Self> {
+        Self::with_keys(of, keyring("E"))
+    }
+
+    /// The same with other keys.
+    pub fn with_keys(of: Crm, tokens: Keyring) -> Rc<Self> {
         let app_of = || App { client_id: "client".into(), client_secret: "secret".into(), ..App::default() };
         let mut crm = StubCrm::new(Config { hubspot: app_of(), salesforce: app_of(), ..Config::default() });
         crm.switches_mut().hubspot_rotation = Rotation::Strict;
@@ -111,7 +118,8 @@ impl Place {
             crm_latency_ms: Cell::new(50),
             witness: Witness::default(),
             random: SeededRandom::new(7),
-            keys: Keys { tokens: Some(keyring("E")), ..Keys::default() },
+            keys: Keys { tokens: Some(tokens), ..Keys::default() },
+            sealing: RefCell::new(None),
             settings: Settings { hubspot: Some(app()), salesforce: Some(app()), ..Settings::default() },
             log: RefCell::default(),
             storage: RefCell::default(),
@@ -126,6 +134,11 @@ impl Place {
 
     /// A person consents; the tokens are stored as generation `generation`.
     pub fn connect(&self, generation: u64) {
+        self.connect_as("ws_acme", "cx_1", generation);
+    }
+
+    /// The same for another workspace.
+    pub fn connect_as(&self, workspace: &str, connection: &str, generation: u64) {
         let (url, scopes) = match self.of {
             Crm::Hubspot => ("https://app.hubspot.com/oauth/authorize", "oauth"),
             Crm::Salesforce => ("https://login.salesforce.com/services/oauth2/authorize", "api+refresh_token"),
@@ -147,14 +160,16 @@ impl Place {
         let answer = self.handle(&adapter.token_request(&app(), &grant, None).unwrap());
         let token = adapter.read_token(&Ok(delivered(answer))).expect("the code is exchanged");
 
-        let id = ConnectionId::parse("cx_1").unwrap();
+        let id = ConnectionId::parse(connection).unwrap();
         let seal = |column, plain: &Secret<String>| {
-            let aad = Aad { scope: "ws_acme", connection: "cx_1", column, generation };
-            vault::seal(self.keys.tokens.as_ref().unwrap(), &self.random, &aad, plain).ok().unwrap()
+            let aad = Aad { scope: workspace, connection, column, generation };
+            let other = self.sealing.borrow();
+            let keys = other.as_ref().or(self.keys.tokens.as_ref()).unwrap();
+            vault::seal(keys, &self.random, &aad, plain).ok().unwrap()
         };
         let now = self.clock.now();
         let row = connections::connect(
-            &scope(),
+            &WorkspaceScope::of(WorkspaceId::parse(workspace).unwrap()),
             &Connected {
                 id: &id,
                 crm: self.of,
@@ -209,6 +224,11 @@ impl Place {
         };
         let request = Request::get(url.into()).with_bearer(access_token.clone());
         self.handle(&request).status != 401
+    }
+
+    /// Whether the gate keeps something under this name.
+    pub fn keeps(&self, name: &'static str) -> bool {
+        self.storage.borrow().contains_key(&("ws_acme".to_owned(), name))
     }
 
     pub fn logged(&self, event: &str) -> usize {
@@ -360,6 +380,7 @@ impl Log for Ports {
 /// What one instance of the gate lives in.
 struct Instance {
     ports: Ports,
+    name: String,
     group: u32,
     arrivals: Arrivals,
 }
@@ -393,14 +414,14 @@ impl Host for Instance {
     }
 
     fn recall(&self, name: &'static str) -> Option<String> {
-        self.ports.0.storage.borrow().get(name).cloned()
+        self.ports.0.storage.borrow().get(&(self.name.clone(), name)).cloned()
     }
 
     fn remember(&self, name: &'static str, line: Option<&str>) {
         let mut storage = self.ports.0.storage.borrow_mut();
         match line {
-            Some(line) => storage.insert(name, line.to_owned()),
-            None => storage.remove(name),
+            Some(line) => storage.insert((self.name.clone(), name), line.to_owned()),
+            None => storage.remove(&(self.name.clone(), name)),
         };
     }
 }
@@ -426,16 +447,33 @@ impl Rig {
     }
 
     pub fn of(crm: Crm) -> Self {
-        let place = Place::new(crm);
+        Self::at(Place::new(crm))
+    }
+
+    /// In a place that is there already.
+    pub fn at(place: Rc<Place>) -> Self {
         Self { executor: Executor::new(&place.clock), place, instances: Cell::new(0) }
     }
 
     /// Starts an instance of the gate.
     pub fn object(&self) -> Object {
+        self.object_of("ws_acme")
+    }
+
+    /// Starts an instance of another workspace's gate.
+    pub fn object_of(&self, workspace: &str) -> Object {
         let group = self.instances.get() + 1;
         self.instances.set(group);
-        let host = Instance { ports: Ports(Rc::clone(&self.place)), group, arrivals: self.executor.arrivals() };
-        Object { keeper: GateKeeper::new(Rc::new(host), key(self.place.of)), group }
+        let ports = Ports(Rc::clone(&self.place));
+        let host = Instance { ports, name: workspace.to_owned(), group, arrivals: self.executor.arrivals() };
+        let key = ConnectionKey { workspace_id: WorkspaceId::parse(workspace).unwrap(), ..key(self.place.of) };
+        Object { keeper: GateKeeper::new(Rc::new(host), key), group }
+    }
+
+    /// What a job lives in.
+    pub fn job(&self) -> Rc<dyn Host> {
+        let (ports, arrivals) = (Ports(Rc::clone(&self.place)), self.executor.arrivals());
+        Rc::new(Instance { ports, name: "job".to_owned(), group: 0, arrivals })
     }
 
     /// The instance loses its memory, and everything it was doing ends.
