@@ -1,15 +1,26 @@
 //! What a gate lives in: the object's bindings, its timers, and the promise that a refresh runs to its end.
 
 use async_trait::async_trait;
-use edge::{Ports, Uses};
 use edge::log::Lines;
+use edge::{Ports, Uses};
 use flows::World;
 use flows::gate_keeper::{Host, Task};
 use flows::world::Log;
+use js_sys::{Array, Function, Reflect};
 use model::connection::ConnectionKey;
 use std::rc::Rc;
 use std::time::Duration;
+use wasm_bindgen::{JsCast, JsValue};
 use worker::{Delay, Env, State};
+
+/// The object's synchronous key-value storage (`ctx.storage.kv`), which `worker` does not wrap: unlike the asynchronous one
+/// it cannot be overtaken between a read and a write.
+fn memory(state: &State, method: &str, arguments: &[JsValue]) -> Option<JsValue> {
+    let storage = state.storage();
+    let kv = Reflect::get(storage.as_raw(), &"kv".into()).ok()?;
+    let method: Function = Reflect::get(&kv, &method.into()).ok()?.dyn_into().ok()?;
+    method.apply(&kv, &arguments.iter().collect::<Array>()).ok()
+}
 
 /// The name in log lines.
 pub const WORKER: &str = "connection-gate";
@@ -47,5 +58,20 @@ impl Host for ObjectHost {
 
     fn spawn(&self, task: Task) {
         self.state.wait_until(task);
+    }
+
+    fn recall(&self, name: &'static str) -> Option<String> {
+        memory(&self.state, "get", &[name.into()])?.as_string()
+    }
+
+    /// Written at once; what leaves the object afterwards (an answer, a fetch) waits until it is on disk.
+    fn remember(&self, name: &'static str, line: Option<&str>) {
+        let done = match line {
+            Some(line) => memory(&self.state, "put", &[name.into(), line.into()]),
+            None => memory(&self.state, "delete", &[name.into()]),
+        };
+        if done.is_none() {
+            self.ports.world().log.event("gate_memory_lost", &[("code", name)]);
+        }
     }
 }

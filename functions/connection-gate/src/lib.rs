@@ -1,13 +1,15 @@
 //! The Durable Object of one connection, `ConnectionGate`: messages to its [`GateKeeper`], and a weekly alarm that keeps
 //! the grant of an idle connection alive.
 //!
-//! Nothing is decided here. What is stored in the object is whose gate it is, for the alarm.
+//! Nothing is decided here. What is stored in the object: whose gate it is, for the alarm; and what the keeper keeps, sealed
+//! tokens the database has not taken yet, the request budget and a session's learned life.
 
 #![expect(missing_docs, reason = "the constructor and methods that `durable_object` generates have none")]
 
 mod host;
 
 use edge::gate::{self, Call, Message, Verdict};
+use flows::gate::GateRefusal;
 use flows::gate_keeper::GateKeeper;
 use host::ObjectHost;
 use model::connection::ConnectionKey;
@@ -17,6 +19,8 @@ use worker::{DurableObject, Env, Request, Response, Result, State, durable_objec
 
 const CONNECTION: &str = "connection";
 const DAY_MS: i64 = 86_400_000;
+/// An alarm that could not do its work comes again after this long.
+const AGAIN_MS: i64 = DAY_MS / 4;
 
 /// The object.
 #[durable_object(alarm)]
@@ -60,9 +64,13 @@ impl DurableObject for ConnectionGate {
     async fn alarm(&self) -> Result<Response> {
         if let Ok(Some(connection)) = self.state.storage().get::<ConnectionKey>(CONNECTION).await {
             let _ = self.state.storage().set_alarm(next_alarm_ms(&connection)).await;
-            if let Some(keeper) = self.keeper(&connection) {
-                // What goes wrong is in the log and on the connection; the next alarm tries again.
-                let _ = keeper.keep_alive().await;
+            let kept = match self.keeper(&connection) {
+                Some(keeper) => keeper.keep_alive().await,
+                None => Err(GateRefusal::Unavailable),
+            };
+            // What goes wrong is in the log and on the connection. What passes by itself is not left for a week.
+            if kept == Err(GateRefusal::Unavailable) {
+                let _ = self.state.storage().set_alarm(AGAIN_MS).await;
             }
         }
         Response::empty()

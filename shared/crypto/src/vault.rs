@@ -151,6 +151,11 @@ pub fn key_id_of(sealed: &str) -> Option<&str> {
     Parts::read(sealed).ok().map(|parts| parts.key_id)
 }
 
+/// How every text begins that the current key sealed.
+pub fn prefix(keyring: &Keyring) -> String {
+    format!("{VERSION}.{}.", keyring.current_id())
+}
+
 /// Whether the text opens with a previous key and should be sealed again. What cannot be opened cannot be re-sealed: no.
 pub fn needs_reseal(keyring: &Keyring, sealed: &str) -> bool {
     key_id_of(sealed).is_some_and(|id| id != keyring.current_id() && keyring.find(id).is_some())

@@ -21,8 +21,8 @@ pub struct Configuration {
     pub settings: Settings,
     /// Where the host product publishes its signing keys (`JWKS_URL`).
     pub jwks_url: Option<String>,
-    /// A proxy for token endpoints (`TOKEN_EGRESS_URL`): see `http`.
-    pub token_egress_url: Option<String>,
+    /// A proxy for token endpoints (`OAUTH_EGRESS_URL`): see `http`.
+    pub oauth_egress_url: Option<String>,
     /// Answers tell their round trips to D1 (`EXPOSE_COUNTS`).
     pub expose_counts: bool,
     /// The databases bound.
@@ -64,9 +64,9 @@ pub fn read(text: Text<'_>, uses: &Uses) -> Result<Configuration, Error> {
         stand_in_origin: text("STAND_IN_ORIGIN"),
         public_origin: public_origin.unwrap_or_default(),
     };
-    let token_egress_url = text("TOKEN_EGRESS_URL");
+    let oauth_egress_url = text("OAUTH_EGRESS_URL");
     let expose_counts = text("EXPOSE_COUNTS").as_deref() == Some("true");
-    Ok(Configuration { keys, settings, jwks_url, token_egress_url, expose_counts, databases: Vec::new() })
+    Ok(Configuration { keys, settings, jwks_url, oauth_egress_url, expose_counts, databases: Vec::new() })
 }
 
 /// A variable or secret by its name.

@@ -21,8 +21,8 @@ use crate::js;
 use crate::log::Lines;
 use crate::waiting::within;
 
-/// A gate that has to refresh first calls a token endpoint with its own deadline of 20 s.
-const DEADLINE: Duration = Duration::from_secs(30);
+/// A gate that has to refresh first calls a token endpoint with a deadline of 45 s, and saves what it answered.
+const DEADLINE: Duration = Duration::from_secs(75);
 
 /// What a caller sends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +69,8 @@ pub enum Verdict {
         token_generation: u64,
         /// What adapters must know.
         facts: ConnectionFacts,
+        /// A report is wanted.
+        permit: Option<u64>,
     },
     /// [`GateRefusal::NotConnected`].
     NotConnected,
@@ -90,6 +92,7 @@ impl From<Result<Admission, GateRefusal>> for Verdict {
                 access_token: admission.access_token.expose().clone(),
                 token_generation: admission.token_generation,
                 facts: admission.facts,
+                permit: admission.permit,
             },
             Err(GateRefusal::NotConnected) => Self::NotConnected,
             Err(GateRefusal::Reconnect) => Self::Reconnect,
@@ -102,8 +105,8 @@ impl From<Result<Admission, GateRefusal>> for Verdict {
 impl From<Verdict> for Result<Admission, GateRefusal> {
     fn from(verdict: Verdict) -> Self {
         match verdict {
-            Verdict::Admitted { access_token, token_generation, facts } => {
-                Ok(Admission { access_token: Secret::new(access_token), token_generation, facts })
+            Verdict::Admitted { access_token, token_generation, facts, permit } => {
+                Ok(Admission { access_token: Secret::new(access_token), token_generation, facts, permit })
             }
             Verdict::NotConnected => Err(GateRefusal::NotConnected),
             Verdict::Reconnect => Err(GateRefusal::Reconnect),
@@ -212,10 +215,16 @@ mod tests {
             external_account_id: "4242".into(),
             instance_url: None,
         };
-        let admission = Admission { access_token: Secret::new("t".into()), token_generation: 4, facts: facts.clone() };
+        let admission = Admission {
+            access_token: Secret::new("t".into()),
+            token_generation: 4,
+            facts: facts.clone(),
+            permit: Some(9),
+        };
         let text = serde_json::to_string(&Verdict::from(Ok(admission))).unwrap();
         let back: Result<Admission, GateRefusal> = serde_json::from_str::<Verdict>(&text).unwrap().into();
         let back = back.unwrap();
         assert_eq!((back.access_token.expose().as_str(), back.token_generation, back.facts), ("t", 4, facts));
+        assert_eq!(back.permit, Some(9));
     }
 }

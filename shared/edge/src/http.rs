@@ -2,7 +2,7 @@
 //! 4 MB at most.
 //!
 //! Where `STAND_IN` is bound every request goes there with its URL unchanged: a local run cannot reach a real CRM.
-//! `TOKEN_EGRESS_URL`, when set, receives the requests to OAuth endpoints (those with a form body) instead, with the real
+//! `OAUTH_EGRESS_URL`, when set, receives the requests to OAuth endpoints (those with a form body) instead, with the real
 //! address in `Conduit-Target-Url`: for CRMs that accept token requests from listed addresses only.
 
 use std::rc::Rc;
@@ -65,7 +65,7 @@ impl Fetch {
                 init.set_body(&JsValue::from_str(text.expose()));
             }
         }
-        let proxy = self.configuration.token_egress_url.as_ref().filter(|_| matches!(request.body, Body::Form(_)));
+        let proxy = self.configuration.oauth_egress_url.as_ref().filter(|_| matches!(request.body, Body::Form(_)));
         let url = if let Some(proxy) = proxy {
             headers.set(TARGET_HEADER, &request.url)?;
             proxy

@@ -9,17 +9,7 @@ use model::connection::{ConnectionFacts, ConnectionKey};
 use model::{Secret, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// Who is waiting for the answer: a share of the budget is kept for people.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Purpose {
-    /// A person waits.
-    Interactive,
-    /// Queued writes.
-    Writes,
-    /// Health checks, sync, backfill.
-    Background,
-}
+pub use model::budget::{Limit, Purpose};
 
 /// What a caller wants.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,18 +33,25 @@ pub struct Admission {
     pub token_generation: u64,
     /// What adapters must know.
     pub facts: ConnectionFacts,
+    /// The gate wants a report under this number, since the budget is tight or not known yet. Without one, only what is
+    /// worth knowing is reported.
+    pub permit: Option<u64>,
 }
 
 /// What the CRM said on the way: the headers that tell its limits, by lower-case name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
+    /// [`Admission::permit`]: what was not used of it is free again.
+    pub permit: Option<u64>,
     /// Calls that were really made, out of those admitted.
     pub calls: u32,
     /// Searches that were really made.
     pub searches: u32,
     /// `(name, value)` of rate-limit headers of the last answer.
     pub limits: Vec<(String, String)>,
-    /// The CRM asked not to come back before.
+    /// The CRM refused a call for this limit.
+    pub refused: Option<Limit>,
+    /// When that limit ends, as far as known.
     pub not_before: Option<Timestamp>,
 }
 

@@ -14,6 +14,7 @@ pub mod process_writes;
 pub mod read_connections;
 pub mod read_writes;
 pub mod reconcile_writes;
+pub mod reseal_tokens;
 pub mod return_to;
 pub mod send_lot;
 pub mod start_oauth;
@@ -22,6 +23,7 @@ pub mod world;
 
 mod open_token;
 mod refresh_token;
+mod retry;
 
 pub use error::{Error, Kind};
 pub use world::{Keys, Settings, Tenant, World};

@@ -2,28 +2,39 @@
 //!
 //! 1. The intent is recorded by compare-and-set before the call leaves, so that a crash after it is seen.
 //! 2. One call to the token endpoint.
-//! 3. Both tokens are sealed for the next generation and saved by compare-and-set. The save is repeated while the database
-//!    fails: repeating it is safe, and the answer is held in memory meanwhile.
+//! 3. Both tokens are sealed for the next generation, kept in the host's journal, and saved by compare-and-set. The save is
+//!    repeated while the database fails: repeating it is safe, and the journal outlives this instance.
 //!
 //! Out of scope: whether to refresh (`model::refresh`), who waits for it, and what a refusal means for the connection
 //! (`gate_keeper`).
 
 use crate::gate_keeper::Host;
 use crate::open_token::{self, Held};
-use crate::{Error, Tenant, World};
+use crate::retry::retry;
+use crate::{Error, Tenant, World, audit};
 use crypto::{Column, mac, vault};
+use model::backoff::Schedule;
 use model::connection::{ConnectionFacts, ConnectionKey};
 use model::oauth::SALESFORCE_SESSION_ASSUMED_SECS;
 use model::refresh::{REFRESH_LEASE_SECS, TOKEN_DEADLINE_MS};
-use model::{Secret, Timestamp};
+use model::{Health, Secret, Timestamp};
 use providers::oauth::{Grant, Token, TokenRefusal};
 use providers::provider;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 use store::connections::{self, Connection, RefreshIntent, Refreshed};
 use store::{DbError, Statement};
 
-/// A change to the database is tried this often; the waits between are 0.25, 0.5, 1, 2 and 4 s.
-const DB_TRIES: u32 = 6;
-const DB_FIRST_WAIT_MS: u32 = 250;
+/// A change to the database is tried this often; the waits between are up to 0.5, 1, 2 and 4 s.
+const DB: Schedule = Schedule { base_ms: 500, cap_ms: 4_000, attempts_max: 6 };
+
+/// The journal's name in the host's memory: tokens the database has not taken yet, sealed as they will be stored.
+const JOURNAL: &str = "unsaved";
+
+/// The learned life of a Salesforce session, in seconds, in the host's memory; and the time to learn it in.
+const SESSION: &str = "session_secs";
+const LEARN_DEADLINE_MS: u32 = 5_000;
+const SESSION_SECS_MAX: i64 = 90_000;
 
 /// If recording the intent took longer than this, the call is not made any more: its deadline and the save would end after
 /// the lease, and by then another instance may have taken over.
@@ -55,14 +66,30 @@ pub(crate) enum Ended {
     Misconfigured(Error),
 }
 
-/// Tokens the provider gave and the database did not take yet.
-#[derive(Clone)]
+/// Tokens the provider gave and the database did not take yet. Sealed: as a journal it outlives this instance.
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Unsaved {
-    held: Held,
+    /// Of the tokens.
+    generation: u64,
+    expires_at: Timestamp,
     access_token_sealed: String,
     refresh_token_sealed: String,
     instance_url: Option<String>,
     refused: bool,
+    /// Opened; not in the journal.
+    #[serde(skip)]
+    held: Option<Held>,
+}
+
+impl Unsaved {
+    /// What an earlier instance could not save.
+    pub(crate) fn recall(host: &dyn Host) -> Option<Self> {
+        serde_json::from_str(&host.recall(JOURNAL)?).ok()
+    }
+
+    fn keep(&self, host: &dyn Host) {
+        host.remember(JOURNAL, serde_json::to_string(self).ok().as_deref());
+    }
 }
 
 /// Makes the refresh.
@@ -89,9 +116,40 @@ pub(crate) async fn refresh_token(host: &dyn Host, plan: &Plan<'_>) -> Ended {
         Err(refusal) => return Ended::Refused(refusal),
     };
     match seal(&world, plan, &token, &spent, sent_at) {
-        Ok(unsaved) => save(host, plan.key, unsaved).await,
+        Ok(mut unsaved) => {
+            unsaved.keep(host);
+            unsaved.ends_at(end_of(host, plan, &token, sent_at).await);
+            save(host, plan.key, unsaved).await
+        }
         Err(error) => Ended::Misconfigured(error),
     }
+}
+
+/// When the access token ends. Salesforce does not say: introspection is asked once, and again after a token was refused
+/// before its time.
+async fn end_of(host: &dyn Host, plan: &Plan<'_>, token: &Token, sent_at: Timestamp) -> Timestamp {
+    // Counted from before the call: never longer than the CRM counts.
+    if let Some(secs) = token.expires_in_secs {
+        return sent_at.plus_secs(secs);
+    }
+    let learned = host.recall(SESSION).and_then(|secs| secs.parse::<i64>().ok()).filter(|_| !plan.refused);
+    if let Some(secs) = learned {
+        return sent_at.plus_secs(secs);
+    }
+    let world = host.world();
+    let adapter = provider(plan.key.crm);
+    let ask = || adapter.account_request(world.settings.app(plan.key.crm).ok()?, token, plan.row.login_host.as_deref());
+    if let Some(mut request) = ask() {
+        request.deadline_ms = LEARN_DEADLINE_MS;
+        let answer = world.http.send(request).await;
+        let ends_at = adapter.read_account(token, Some(&answer)).and_then(|account| account.expires_at);
+        let secs = ends_at.map(|at| at.0.saturating_sub(sent_at.0) / 1_000);
+        if let Some(secs) = secs.filter(|secs| (1..=SESSION_SECS_MAX).contains(secs)) {
+            host.remember(SESSION, Some(&secs.to_string()));
+            return sent_at.plus_secs(secs);
+        }
+    }
+    sent_at.plus_secs(SALESFORCE_SESSION_ASSUMED_SECS)
 }
 
 /// The request, and the refresh token it spends; `None` without one.
@@ -161,46 +219,87 @@ fn seal(
             .map_err(|_| Error::NoRandom)
     };
     let facts = plan.row.facts();
-    let life_secs = token.expires_in_secs.unwrap_or(SALESFORCE_SESSION_ASSUMED_SECS);
+    // Until it is known better.
+    let expires_at = sent_at.plus_secs(token.expires_in_secs.unwrap_or(SALESFORCE_SESSION_ASSUMED_SECS));
     Ok(Unsaved {
+        generation,
+        expires_at,
         access_token_sealed: seal(Column::AccessToken, &token.access_token)?,
         refresh_token_sealed: seal(Column::RefreshToken, token.refresh_token.as_ref().unwrap_or(spent))?,
         instance_url: token.instance_url.clone(),
         refused: plan.refused,
-        held: Held {
+        held: Some(Held {
             access_token: token.access_token.clone(),
             generation,
-            // Counted from before the call: never longer than the CRM counts.
-            expires_at: sent_at.plus_secs(life_secs),
+            expires_at,
             facts: ConnectionFacts { instance_url: token.instance_url.clone().or(facts.instance_url), ..facts },
-        },
+        }),
     })
+}
+
+impl Unsaved {
+    fn ends_at(&mut self, expires_at: Timestamp) {
+        self.expires_at = expires_at;
+        if let Some(held) = &mut self.held {
+            held.expires_at = expires_at;
+        }
+    }
+
+    fn refreshed(&self, at: Timestamp) -> Refreshed<'_> {
+        Refreshed {
+            expected_generation: self.generation.saturating_sub(1),
+            access_token_sealed: &self.access_token_sealed,
+            refresh_token_sealed: &self.refresh_token_sealed,
+            expires_at: Some(self.expires_at),
+            instance_url: self.instance_url.as_deref(),
+            refused_at: self.refused.then_some(at),
+            at,
+        }
+    }
 }
 
 /// Step 3.
 pub(crate) async fn save(host: &dyn Host, key: &ConnectionKey, unsaved: Unsaved) -> Ended {
-    let saved = persist(host, key, |tenant, at| {
-        connections::save_refresh(
-            &tenant.scope,
-            key.crm,
-            &Refreshed {
-                expected_generation: unsaved.held.generation.saturating_sub(1),
-                access_token_sealed: &unsaved.access_token_sealed,
-                refresh_token_sealed: &unsaved.refresh_token_sealed,
-                expires_at: Some(unsaved.held.expires_at),
-                instance_url: unsaved.instance_url.as_deref(),
-                refused_at: unsaved.refused.then_some(at),
-                at,
-            },
+    let saved =
+        persist(host, key, |tenant, at| connections::save_refresh(&tenant.scope, key.crm, &unsaved.refreshed(at)))
+            .await;
+    // Another save stood first; or ours did and its answer was lost; or the connection was given up meanwhile.
+    let saved = match saved {
+        Ok(false) => retry(
+            host,
+            DB,
+            |error: &Error| matches!(error, Error::Db(db) if is_passing(db)),
+            async || heal(&host.world(), key, &unsaved).await,
         )
-    })
-    .await;
-    match saved {
-        Ok(true) => Ended::Saved(unsaved.held),
-        // Another save stood first, or ours did and its answer was lost: what is stored is what counts.
-        Ok(false) => Ended::Moved,
-        Err(_) => Ended::NotSaved(Box::new(unsaved)),
+        .await
+        .map_err(|_| ()),
+        other => other.map_err(|_| ()),
+    };
+    if saved.is_ok() {
+        host.remember(JOURNAL, None);
     }
+    match (saved, unsaved.held.clone()) {
+        (Ok(true), Some(held)) => Ended::Saved(held),
+        // What is stored is what counts.
+        (Ok(_), _) => Ended::Moved,
+        (Err(()), _) => Ended::NotSaved(Box::new(unsaved)),
+    }
+}
+
+/// Tokens that come late bring a connection back that was marked only because they seemed lost.
+async fn heal(world: &World<'_>, key: &ConnectionKey, unsaved: &Unsaved) -> Result<bool, Error> {
+    let tenant = world.tenant_of(key)?;
+    let subject = key.workspace_id.as_str();
+    let event = audit::event(world, "system", "connection_healed", subject, json!({"crm": key.crm}))?;
+    let outcomes = tenant
+        .db
+        .batch(vec![
+            connections::heal_refresh(&tenant.scope, key.crm, &unsaved.refreshed(world.now)),
+            event.append_if_changed(&tenant.scope),
+            connections::set_health_if_changed(&tenant.scope, key.crm, Health::Ok, None, world.now),
+        ])
+        .await?;
+    Ok(store::db::nth(&outcomes, 0)?.changes > 0)
 }
 
 /// Runs one compare-and-set until the database answers, a bounded number of times. Answers whether it changed the row.
@@ -209,17 +308,15 @@ async fn persist(
     key: &ConnectionKey,
     statement: impl Fn(&Tenant<'_>, Timestamp) -> Statement,
 ) -> Result<bool, DbError> {
-    let mut wait_ms = DB_FIRST_WAIT_MS;
-    for attempt in 1.. {
+    retry(host, DB, is_passing, async || {
         let world = host.world();
         let tenant = world.tenant_of(key).map_err(|_| DbError::Unavailable)?;
-        match store::db::run(tenant.db, statement(&tenant, world.now)).await {
-            Ok(outcome) => return Ok(outcome.changes > 0),
-            Err(error @ (DbError::Constraint | DbError::Shape)) => return Err(error),
-            Err(error) if attempt >= DB_TRIES => return Err(error),
-            Err(_) => host.sleep(wait_ms).await,
-        }
-        wait_ms = wait_ms.saturating_mul(2);
-    }
-    Err(DbError::Unavailable)
+        let outcome = store::db::run(tenant.db, statement(&tenant, world.now)).await?;
+        Ok(outcome.changes > 0)
+    })
+    .await
+}
+
+const fn is_passing(error: &DbError) -> bool {
+    !matches!(error, DbError::Constraint | DbError::Shape)
 }

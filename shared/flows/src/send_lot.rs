@@ -7,9 +7,9 @@ use crate::World;
 use crate::gate::{Admission, Ask, GateRefusal, Purpose, Report};
 use model::Timestamp;
 use model::connection::ConnectionKey;
-use model::write::{ErrorClass, Failure, WriteOutcome};
-use providers::lot::{Entry, Lot};
-use providers::provider;
+use model::write::{ErrorClass, Failure, RESERVED_CODE, WriteOutcome};
+use providers::lot::{Call, Entry, Lot};
+use providers::{limits, provider};
 
 /// A lot makes at most this many requests in one try; what is left over is tried again soon.
 pub const CALLS_PER_LOT_MAX: u32 = 24;
@@ -21,9 +21,12 @@ const RECONNECT_WAIT_SECS: i64 = 600;
 pub(crate) async fn send_lot(world: &World<'_>, connection: &ConnectionKey, lot: &mut Lot) -> u32 {
     let mut made = Report::default();
     let mut refused_generation = None;
+    let mut admitted = 0;
     // At most twice: the second time with a token that was refreshed because the first one was refused.
     for _ in 0..2 {
-        let ask = Ask { calls: expected_calls(lot), searches: 0, purpose: Purpose::Writes, refused_generation };
+        let expected = provider(lot.crm).expected_calls(lot).min(CALLS_PER_LOT_MAX);
+        let ask = Ask { calls: expected, searches: 0, purpose: Purpose::Writes, refused_generation };
+        admitted += expected;
         let admission = match world.gate.admit(connection, ask).await {
             Ok(admission) => admission,
             Err(refusal) => {
@@ -32,6 +35,7 @@ pub(crate) async fn send_lot(world: &World<'_>, connection: &ConnectionKey, lot:
             }
         };
         lot.connection = admission.facts.clone();
+        made.permit = admission.permit;
         call(world, lot, &admission, &mut made).await;
         if !lot.entries.iter().any(is_unauthorized) {
             break;
@@ -49,10 +53,18 @@ pub(crate) async fn send_lot(world: &World<'_>, connection: &ConnectionKey, lot:
         refuse_all(lot, &refusal, world.now);
     }
     let calls = made.calls + made.searches;
-    if calls > 0 {
+    if is_worth_reporting(lot, &made, admitted) {
         world.gate.report(connection, made).await;
     }
     calls
+}
+
+/// A report is a request to the gate: none is made while there is plenty left and nothing to tell.
+fn is_worth_reporting(lot: &Lot, made: &Report, admitted: u32) -> bool {
+    made.permit.is_some()
+        || made.refused.is_some()
+        || made.calls + made.searches > admitted
+        || provider(lot.crm).read_limits(&made.limits).is_tight()
 }
 
 /// The adapter's requests, one after the other.
@@ -68,34 +80,31 @@ async fn call(world: &World<'_>, lot: &mut Lot, admission: &Admission, made: &mu
             made.calls += 1;
         }
         if let Ok(response) = &answer {
-            made.limits = limits(&response.headers);
+            made.limits = limit_headers(&response.headers);
         }
         adapter.read_call(lot, &call, &answer, world.now);
-        made.not_before = lot.entries.iter().filter_map(told_not_before).max().or(made.not_before);
+        note_refusal(lot, &call, made);
+    }
+}
+
+/// What a call's answer said of a limit that concerns others too.
+fn note_refusal(lot: &Lot, call: &Call, made: &mut Report) {
+    for entry in call.entries.iter().filter_map(|&at| lot.entries.get(at)) {
+        let Some(WriteOutcome::RetryAfter(failure)) = &entry.outcome else { continue };
+        if let Some(limit) = limits::limit_of(lot.crm, failure) {
+            made.refused = Some(limit);
+            made.not_before = made.not_before.max(failure.not_before);
+        }
     }
 }
 
 /// The headers by which CRMs tell their limits.
-fn limits(headers: &[(String, String)]) -> Vec<(String, String)> {
-    let tells =
-        |name: &str| name.starts_with("x-hubspot-ratelimit") || name == "sforce-limit-info" || name == "retry-after";
-    headers.iter().filter(|(name, _)| tells(name)).cloned().collect()
-}
-
-/// Two calls serve a lot of any size in the ordinary case: the people, then the activities.
-fn expected_calls(lot: &Lot) -> u32 {
-    u32::from(!lot.entries.is_empty()) * 2
+fn limit_headers(headers: &[(String, String)]) -> Vec<(String, String)> {
+    headers.iter().filter(|(name, _)| limits::tells(name)).cloned().collect()
 }
 
 const fn is_unauthorized(entry: &Entry) -> bool {
     matches!(entry.outcome, Some(WriteOutcome::Unauthorized(_)))
-}
-
-fn told_not_before(entry: &Entry) -> Option<Timestamp> {
-    match &entry.outcome {
-        Some(WriteOutcome::RetryAfter(failure)) => failure.not_before,
-        _ => None,
-    }
 }
 
 fn refuse_all(lot: &mut Lot, refusal: &GateRefusal, now: Timestamp) {
@@ -112,7 +121,8 @@ fn refuse_all(lot: &mut Lot, refusal: &GateRefusal, now: Timestamp) {
             WriteOutcome::Unauthorized(why)
         }
         GateRefusal::Wait(at) => {
-            let mut why = failure(ErrorClass::RateLimited, "budget", "the CRM's request budget is used up for now");
+            let mut why =
+                failure(ErrorClass::RateLimited, RESERVED_CODE, "the CRM's request budget is used up for now");
             why.not_before = Some(*at);
             WriteOutcome::RetryAfter(why)
         }

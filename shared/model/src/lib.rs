@@ -4,11 +4,13 @@
 //! Out of scope: async, I/O, clocks, randomness, SQL, HTTP. Time comes in as a [`time::Timestamp`], chance as a number.
 
 pub mod backoff;
+pub mod budget;
 pub mod connection;
 pub mod crm;
 pub mod curated;
 pub mod doorbell;
 pub mod id;
+pub mod line;
 pub mod oauth;
 pub mod refresh;
 pub mod role;

@@ -14,6 +14,10 @@ pub const TOKEN_DEADLINE_MS: u32 = 45_000;
 /// An open refresh of somebody else is left alone for this long: the token call's deadline, and the time to save.
 pub const REFRESH_LEASE_SECS: i64 = 75;
 
+/// After a call that was not answered, nothing is done with its refresh token for so long since it left: the CRM may still
+/// be working on it, and would show it as unspent until it is done.
+pub const UNANSWERED_SECS: i64 = 60;
+
 /// A token is handed out only while it lives this much longer: the caller still has to make its call.
 pub const USABLE_MARGIN_SECS: i64 = 15;
 
@@ -90,7 +94,7 @@ pub enum Step {
     Reconnect,
     /// The CRM refuses even a new token: mark the connection.
     MarkRefused,
-    /// Somebody else is refreshing: read the row again shortly.
+    /// Somebody else is refreshing, or a call that was not answered may still be worked on: read the row again shortly.
     Await,
     /// A refresh was interrupted: find out whether the refresh token is spent.
     Recover,
@@ -137,11 +141,10 @@ pub fn next_step(facts: &TokenFacts, need: Need, now: Timestamp) -> Step {
     }
     match facts.open_refresh {
         None | Some(OpenRefresh { holder: Holder::OwnUnsent, .. }) => Step::Refresh,
-        Some(OpenRefresh { holder: Holder::OwnSent, .. }) => Step::Recover,
-        Some(OpenRefresh { started_at, .. }) if now < started_at.plus_secs(REFRESH_LEASE_SECS) => {
-            meanwhile(Step::Await)
+        Some(OpenRefresh { started_at, holder }) => {
+            let secs = if holder == Holder::OwnSent { UNANSWERED_SECS } else { REFRESH_LEASE_SECS };
+            if now < started_at.plus_secs(secs) { meanwhile(Step::Await) } else { Step::Recover }
         }
-        Some(_) => Step::Recover,
     }
 }
 
@@ -221,7 +224,9 @@ mod tests {
             (-5, Holder::Unknown, lease, Step::Recover),
             (60, Holder::Unknown, 1, using(5)),
             (60, Holder::Unknown, lease, Step::Recover),
-            (-5, Holder::OwnSent, 1, Step::Recover),
+            (-5, Holder::OwnSent, 1, Step::Await),
+            (-5, Holder::OwnSent, 60, Step::Recover),
+            (60, Holder::OwnSent, 1, using(5)),
             (-5, Holder::OwnUnsent, 1, Step::Refresh),
             (1_800, Holder::Unknown, 1, using(TRUST_SECS)),
         ] {

@@ -183,8 +183,19 @@ pub fn next(retry_count: u32, outcome: WriteOutcome, schedule: Schedule, chance:
     }
 }
 
+/// The code of a failure whose `not_before` was told to this write alone: jitter would only make it late.
+pub const RESERVED_CODE: &str = "budget";
+
 /// Tried again without using up an attempt: as after the first one, from the time the provider named.
 fn postponed(retry_count: u32, failure: Failure, schedule: Schedule, chance: u32, now: Timestamp) -> Transition {
+    if failure.code == RESERVED_CODE && failure.not_before.is_some() {
+        return Transition {
+            status: WriteStatus::Failed,
+            retry_count,
+            next_retry_at: failure.not_before,
+            failure: Some(failure),
+        };
+    }
     let at = backoff::next_try_at(Schedule { attempts_max: 2, ..schedule }, 1, chance, failure.not_before, now);
     Transition { status: WriteStatus::Failed, retry_count, next_retry_at: at, failure: Some(failure) }
 }

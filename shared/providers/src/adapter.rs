@@ -3,8 +3,9 @@
 
 use crate::http::{Answer, Request};
 use crate::lot::{Call, Lot};
-use crate::oauth::{Account, AppCredentials, AuthorizeRequest, Grant, HostRefused, Token, TokenRefusal};
+use crate::oauth::{Account, AppCredentials, AuthorizeRequest, Grant, HostRefused, Standing, Token, TokenRefusal};
 use crate::{Provider, hubspot, salesforce};
+use model::budget::Told;
 use model::connection::ConnectionFacts;
 use model::write::Failure;
 use model::{Crm, Secret, Timestamp};
@@ -47,6 +48,13 @@ delegate! {
     fn read_token(answer: &Answer) -> Result<Token, TokenRefusal>;
     fn account_request(app: &AppCredentials, token: &Token, login_host: Option<&str>) -> Option<Request>;
     fn read_account(token: &Token, answer: Option<&Answer>) -> Option<Account>;
+    fn refresh_token_request(
+        app: &AppCredentials,
+        refresh_token: &Secret<String>,
+        login_host: Option<&str>
+    ) -> Result<Request, HostRefused>;
+    fn read_refresh_token(answer: &Answer) -> Standing;
+    fn read_limits(headers: &[(String, String)]) -> Told;
     fn revoke_requests(
         app: &AppCredentials,
         access_token: Option<&Secret<String>>,
@@ -54,6 +62,7 @@ delegate! {
         login_host: Option<&str>
     ) -> Vec<Request>;
     fn next_call(lot: &mut Lot) -> Option<Call>;
+    fn expected_calls(lot: &Lot) -> u32;
     fn read_call(lot: &mut Lot, call: &Call, answer: &Answer, now: Timestamp);
     fn dry_run(lot: &Lot) -> Vec<Request>;
     fn health_request(facts: &ConnectionFacts) -> Request;

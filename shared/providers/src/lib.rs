@@ -19,15 +19,17 @@ pub mod stub;
 
 mod encode;
 mod hostile;
+pub mod limits;
 
 pub use adapter::{Adapter, provider};
 
 use http::{Answer, Request};
 use lot::{Call, Lot};
+use model::budget::Told;
 use model::connection::ConnectionFacts;
 use model::write::Failure;
 use model::{Crm, Secret};
-use oauth::{Account, AppCredentials, AuthorizeRequest, Grant, Token, TokenRefusal};
+use oauth::{Account, AppCredentials, AuthorizeRequest, Grant, Standing, Token, TokenRefusal};
 
 /// One CRM's adapter. Object-safe and synchronous; [`Adapter`] chooses one by [`Crm`].
 pub trait Provider {
@@ -56,6 +58,23 @@ pub trait Provider {
     /// names the account, a failed answer only costs the name. `None`: the account cannot be told.
     fn read_account(&self, token: &Token, answer: Option<&Answer>) -> Option<Account>;
 
+    /// The read-only call that tells whether a refresh token still works (RFC 7662). After a refresh whose answer was lost,
+    /// it shows whether the token was spent. `login_host` is checked again.
+    fn refresh_token_request(
+        &self,
+        app: &AppCredentials,
+        refresh_token: &Secret<String>,
+        login_host: Option<&str>,
+    ) -> Result<Request, oauth::HostRefused>;
+
+    /// Reads the answer of [`Self::refresh_token_request`].
+    fn read_refresh_token(&self, answer: &Answer) -> Standing {
+        oauth::read_standing(answer)
+    }
+
+    /// What the headers of an answer tell of the account's limits.
+    fn read_limits(&self, headers: &[(String, String)]) -> Told;
+
     /// The calls that end a grant at the provider, in order. Failing ones do not stop the others.
     fn revoke_requests(
         &self,
@@ -67,6 +86,9 @@ pub trait Provider {
 
     /// The next request for a lot, or `None` when every entry has an outcome.
     fn next_call(&self, lot: &mut Lot) -> Option<Call>;
+
+    /// How many requests the lot will take in the ordinary case, without making them.
+    fn expected_calls(&self, lot: &Lot) -> u32;
 
     /// Reads the answer of `call` into the lot: outcomes, external ids found, or what to ask next.
     fn read_call(&self, lot: &mut Lot, call: &Call, answer: &Answer, now: model::Timestamp);

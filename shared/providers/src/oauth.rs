@@ -118,7 +118,7 @@ pub enum TokenRefusal {
         /// The provider's `Retry-After`, in seconds.
         retry_after_secs: Option<i64>,
     },
-    /// No answer: a rotated refresh token may be spent.
+    /// No answer, or one that does not say (500, 502, 504, 52x): a rotated refresh token may be spent.
     #[error("the CRM's token endpoint did not answer; whether it issued a token is not known")]
     Lost,
     /// An answer that is not a token (missing fields, foreign `instance_url`).
@@ -146,6 +146,7 @@ pub(crate) fn read_envelope(answer: &Answer) -> Result<(&Response, Value), Token
     let is_html = response.header("content-type").is_some_and(|kind| kind.contains("html"))
         || response.body.expose().trim_ascii_start().starts_with(b"<");
     Err(match response.status {
+        status if is_doubtful(status) => TokenRefusal::Lost,
         // An edge's error page, whatever its status.
         _ if is_html => {
             let retry_after_secs = failure::retry_after_secs(response);
@@ -158,13 +159,62 @@ pub(crate) fn read_envelope(answer: &Answer) -> Result<(&Response, Value), Token
     })
 }
 
-/// The refusal when the endpoint only is not available now: 429, 5xx, a redirect, or a code that says so.
+/// Behind these a token may have been issued: something broke while the request was worked on, or its answer was lost on
+/// the way. 503 is not one of them: the endpoint did not take the request.
+const fn is_doubtful(status: u16) -> bool {
+    matches!(status, 408 | 500..=599) && status != 503
+}
+
+/// The refusal when the endpoint only is not available now: 429, 503, a redirect, or a code that says so; or when it is not
+/// known what became of the request.
 pub(crate) fn transient(response: &Response, error: &str) -> Option<TokenRefusal> {
+    if is_doubtful(response.status) {
+        return Some(TokenRefusal::Lost);
+    }
     let by_code = matches!(error, "temporarily_unavailable" | "server_error" | "rate_limit_exceeded" | "unknown_error");
-    (by_code || matches!(response.status, 300..=399 | 408 | 429 | 500..=599)).then(|| TokenRefusal::Transient {
+    (by_code || matches!(response.status, 300..=399 | 429 | 503)).then(|| TokenRefusal::Transient {
         code: code_or_status(response, error),
         retry_after_secs: failure::retry_after_secs(response),
     })
+}
+
+/// What introspection (RFC 7662) tells of a refresh token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It works.
+    Active,
+    /// It is spent or revoked.
+    Inactive,
+    /// The CRM answered, and not this question.
+    Untold,
+    /// The CRM did not answer, or not now.
+    Unreachable,
+}
+
+impl Standing {
+    /// For logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Inactive => "inactive",
+            Self::Untold => "untold",
+            Self::Unreachable => "unreachable",
+        }
+    }
+}
+
+/// Reads an introspection. Only a plain `active` counts.
+pub(crate) fn read_standing(answer: &Answer) -> Standing {
+    let Ok(response) = answer else { return Standing::Unreachable };
+    if matches!(response.status, 300..=399 | 408 | 429 | 500..=599) {
+        return Standing::Unreachable;
+    }
+    let body = response.json().filter(|_| response.is_success());
+    match body.as_ref().and_then(|body| body.get("active")).and_then(Value::as_bool) {
+        Some(true) => Standing::Active,
+        Some(false) => Standing::Inactive,
+        None => Standing::Untold,
+    }
 }
 
 /// The provider's code, or `http_400`.

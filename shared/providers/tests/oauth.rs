@@ -205,7 +205,7 @@ fn every_hubspot_refusal_has_its_meaning() {
         (403, json!({}), "configuration"),
         (404, json!({"message": "gone"}), "configuration"),
         (429, json!({"status": "error", "errorType": "RATE_LIMIT"}), "transient"),
-        (500, json!({"status": "error"}), "transient"),
+        (500, json!({"status": "error"}), "lost"),
         (503, json!({"error": "invalid_grant", "status": "BAD_REFRESH_TOKEN"}), "transient"),
     ] {
         let refusal = provider(Crm::Hubspot).read_token(&json_answer(status, &body)).unwrap_err();
@@ -248,11 +248,13 @@ fn every_salesforce_refusal_has_its_meaning() {
 fn what_is_not_json_is_never_a_dead_token() {
     let html = "<html><h1>Bad gateway</h1></html>";
     for crm in Crm::ALL {
-        let cases: [(Answer, &str); 12] = [
+        let cases: [(Answer, &str); 14] = [
             (lost(), "lost"),
             (Err(NoAnswer::NotSent), "transient"),
-            (answer(502, html), "transient"),
-            (answer(524, ""), "transient"),
+            (answer(502, html), "lost"),
+            (answer(524, ""), "lost"),
+            (answer(503, html), "transient"),
+            (answer(504, "{}"), "lost"),
             (answer(400, html), "transient"),
             (answer(403, "  \n<!doctype html>"), "transient"),
             (answer_with(200, &[("content-type", "text/html; charset=utf-8")], "hello"), "transient"),
@@ -310,6 +312,49 @@ fn a_salesforce_introspection_tells_the_end() {
     for given in [None, Some(answer(403, "")), Some(json_answer(200, &json!({"active": false})))] {
         let account = adapter.read_account(&token, given.as_ref()).unwrap();
         assert_eq!((account.expires_at, account.scopes.unwrap().len()), (None, 3));
+    }
+}
+
+#[test]
+fn a_refresh_token_is_asked_about_without_spending_it() {
+    let token = Secret::new("rt".to_owned());
+    for (crm, login_host, url) in [
+        (Crm::Hubspot, None, "https://api.hubapi.com/oauth/2026-03/token/introspect"),
+        (Crm::Salesforce, None, "https://login.salesforce.com/services/oauth2/introspect"),
+        (Crm::Salesforce, Some("test.salesforce.com"), "https://test.salesforce.com/services/oauth2/introspect"),
+    ] {
+        let request = provider(crm).refresh_token_request(&app(), &token, login_host).unwrap();
+        assert_eq!((request.url.as_str(), request.effect), (url, providers::http::Effect::Reads));
+        let form = form(&request);
+        for pair in ["token=rt", "token_type_hint=refresh_token"] {
+            assert!(form.iter().any(|given| given == pair), "{form:?}");
+        }
+        assert!(form.iter().all(|given| !given.starts_with("grant_type")), "{form:?}");
+    }
+    assert!(provider(Crm::Salesforce).refresh_token_request(&app(), &token, Some("evil.example")).is_err());
+    assert!(provider(Crm::Hubspot).refresh_token_request(&app(), &token, Some("evil.example")).is_err());
+}
+
+#[test]
+fn only_a_plain_word_tells_how_a_refresh_token_stands() {
+    use providers::oauth::Standing;
+    for (given, expected) in [
+        (json_answer(200, &json!({"active": true, "token_use": "refresh_token"})), Standing::Active),
+        (json_answer(200, &json!({"active": false})), Standing::Inactive),
+        (json_answer(200, &json!({})), Standing::Untold),
+        (json_answer(200, &json!({"active": "true"})), Standing::Untold),
+        (json_answer(400, &json!({"error": "unsupported_token_type"})), Standing::Untold),
+        (json_answer(401, &json!({"active": false})), Standing::Untold),
+        (answer(403, "<html>"), Standing::Untold),
+        (answer(429, ""), Standing::Unreachable),
+        (answer(502, "<html>"), Standing::Unreachable),
+        (answer(302, ""), Standing::Unreachable),
+        (lost(), Standing::Unreachable),
+        (Err(NoAnswer::NotSent), Standing::Unreachable),
+    ] {
+        for crm in Crm::ALL {
+            assert_eq!(provider(crm).read_refresh_token(&given), expected, "{crm} {given:?}");
+        }
     }
 }
 

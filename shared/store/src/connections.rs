@@ -238,17 +238,35 @@ pub fn save_refresh(scope: &WorkspaceScope, crm: Crm, r: &Refreshed<'_>) -> Stat
              instance_url = COALESCE(?7, instance_url), token_generation = token_generation + 1,
              refresh_started_at = NULL, refresh_id = NULL, token_refused_at = ?9, heartbeat_at = ?8, updated_at = ?8
          WHERE workspace_id = ?1 AND crm = ?2 AND token_generation = ?3 AND status = 'connected'",
-        [
-            Bind::from(scope.workspace_id().as_str()),
-            crm.as_str().into(),
-            generation(r.expected_generation),
-            r.access_token_sealed.into(),
-            r.refresh_token_sealed.into(),
-            r.expires_at.into(),
-            r.instance_url.into(),
-            r.at.into(),
-            r.refused_at.into(),
-        ],
+        refresh_binds(scope, crm, r),
+    )
+}
+
+fn refresh_binds(scope: &WorkspaceScope, crm: Crm, r: &Refreshed<'_>) -> [Bind; 9] {
+    [
+        scope.workspace_id().as_str().into(),
+        crm.as_str().into(),
+        generation(r.expected_generation),
+        r.access_token_sealed.into(),
+        r.refresh_token_sealed.into(),
+        r.expires_at.into(),
+        r.instance_url.into(),
+        r.at.into(),
+        r.refused_at.into(),
+    ]
+}
+
+/// Saves refreshed tokens of a connection that was marked because they seemed lost, and brings it back. Changes nothing when
+/// its generation moved or it was marked for another reason.
+pub fn heal_refresh(scope: &WorkspaceScope, crm: Crm, r: &Refreshed<'_>) -> Statement {
+    Statement::new(
+        "UPDATE crm_connections SET access_token_sealed = ?4, refresh_token_sealed = ?5, expires_at = ?6,
+             instance_url = COALESCE(?7, instance_url), token_generation = token_generation + 1, status = 'connected',
+             last_error_code = NULL, last_error = NULL, refresh_started_at = NULL, refresh_id = NULL,
+             token_refused_at = ?9, heartbeat_at = ?8, updated_at = ?8
+         WHERE workspace_id = ?1 AND crm = ?2 AND token_generation = ?3 AND status = 'error'
+             AND last_error_code IN ('refresh_interrupted', 'grant_revoked')",
+        refresh_binds(scope, crm, r),
     )
 }
 

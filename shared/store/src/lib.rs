@@ -8,6 +8,7 @@ pub mod conformance;
 pub mod connections;
 pub mod db;
 pub mod oauth_states;
+pub mod resealing;
 pub mod scope;
 pub mod workspaces;
 pub mod writes;

@@ -31,6 +31,8 @@ fn expected() -> BTreeMap<&'static str, Vec<&'static str>> {
         ("crm-write-processor", vec![]),
         // Opens, refreshes and seals tokens, as the app.
         ("connection-gate", [TOKENS].into_iter().chain(both_apps()).collect()),
+        // Opens tokens and seals them again; cannot act as the app.
+        ("reseal-tokens", vec![TOKENS]),
         // Rings the queue again.
         ("reconcile-crm-writes", vec![]),
     ])

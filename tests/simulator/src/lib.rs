@@ -4,9 +4,11 @@
 //! scope: Cloudflare (the endpoint tests run the built Workers), and anything a Worker would decide.
 
 mod browser;
+mod gate;
 mod ports;
 
 pub use browser::Browser;
+pub use gate::Gates;
 pub use ports::{Fault, Port};
 
 use crypto::{Keyring, SeededRandom};
@@ -16,6 +18,7 @@ use model::{Crm, Role, Secret, Timestamp, UserId, WorkspaceId};
 use ports::Ports;
 use providers::oauth::AppCredentials;
 use std::cell::Cell;
+use std::rc::Rc;
 use store::{Db, Statement};
 
 /// 2026-11-20T09:00:00Z, when every simulation begins.
@@ -26,10 +29,11 @@ pub const WORKSPACE: &str = "ws_acme";
 
 /// A whole Conduit, its CRMs and its clock.
 pub struct Sim {
-    now: Cell<Timestamp>,
     requests: Cell<u64>,
     /// The ports, with what happened at them.
-    pub ports: Ports,
+    pub ports: Rc<Ports>,
+    /// The gates, with what they stored.
+    pub gates: Gates,
     keys: Keys,
     settings: Settings,
 }
@@ -44,10 +48,12 @@ impl Sim {
             let ring = Keyring::from_base64(&Secret::new(format!("{}=", bytes.repeat(43))), None);
             ring.unwrap_or_else(|error| unreachable!("{error}"))
         };
+        let ports = Rc::new(Ports::new(seed));
+        let gate_keys = Keys { tokens: Some(ring("E")), ..Keys::default() };
         let sim = Self {
-            now: Cell::new(BEGINNING),
+            gates: Gates::new(&ports, gate_keys, settings()),
+            ports,
             requests: Cell::new(0),
-            ports: Ports::new(seed, ring("E")),
             keys: Keys {
                 tokens: Some(ring("E")),
                 states: Some(ring("I")),
@@ -81,33 +87,31 @@ impl Sim {
 
     /// The time.
     pub fn now(&self) -> Timestamp {
-        self.now.get()
+        self.ports.now()
     }
 
     /// Lets time pass.
     pub fn sleep_secs(&self, secs: i64) {
-        self.now.set(self.now.get().plus_secs(secs));
-        self.ports.set_now(self.now.get());
+        self.ports.set_now(self.now().plus_secs(secs));
     }
 
     /// The world of one request.
     pub fn world(&self) -> World<'_> {
         let n = self.requests.get() + 1;
         self.requests.set(n);
-        self.ports.set_now(self.now.get());
         World {
-            now: self.now.get(),
+            now: self.now(),
             request_id: format!("req_{n}"),
             directory: &self.ports.db,
-            shards: &self.ports,
-            http: &self.ports,
-            queue: &self.ports,
-            gate: &self.ports,
-            signatures: &self.ports,
+            shards: &*self.ports,
+            http: &*self.ports,
+            queue: &*self.ports,
+            gate: &self.gates,
+            signatures: &*self.ports,
             random: &self.ports.random,
             keys: &self.keys,
             settings: &self.settings,
-            log: &self.ports,
+            log: &*self.ports,
         }
     }
 
@@ -122,7 +126,7 @@ impl Sim {
     }
 
     /// Chance of this simulation.
-    pub const fn random(&self) -> &SeededRandom {
+    pub fn random(&self) -> &SeededRandom {
         &self.ports.random
     }
 

@@ -1,18 +1,16 @@
-//! The ports of a simulation: SQLite for D1, the stand-in CRM for the CRMs, a list for the queue, a row reader for the gate.
+//! The ports of a simulation: SQLite for D1, the stand-in CRM for the CRMs, a list for the queue.
 //! Every port can be told to fail before or after its effect.
 
 use async_trait::async_trait;
+use crypto::SeededRandom;
 use crypto::jwt::Unverified;
-use crypto::{Aad, Column, Keyring, SeededRandom, vault};
-use flows::gate::{Admission, Ask, Gate, GateRefusal, Report};
 use flows::world::{Http, KeysUnavailable, Log, Queue, QueueUnavailable, Shards, Signatures};
-use model::connection::ConnectionKey;
 use model::doorbell::Doorbell;
-use model::{ConnectionStatus, Secret, Timestamp};
+use model::{Secret, Timestamp};
 use providers::http::{Answer, Body, NoAnswer, Request, Response};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use store::{Db, WorkspaceScope};
+use store::Db;
 use stub_crm::{App, Config, Fate, StubCrm, Switches};
 use stub_db::SqliteDb;
 
@@ -47,13 +45,12 @@ pub struct Ports {
     pub log: RefCell<Vec<String>>,
     /// Chance.
     pub random: SeededRandom,
-    token_keys: Keyring,
     calls: RefCell<BTreeMap<Port, u64>>,
     faults: RefCell<BTreeMap<(Port, u64), Fault>>,
 }
 
 impl Ports {
-    pub(crate) fn new(seed: u64, token_keys: Keyring) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let app = |crm: &str| App {
             client_id: format!("{crm}-client"),
             client_secret: format!("{crm}-secret"),
@@ -69,10 +66,13 @@ impl Ports {
             queue: RefCell::default(),
             log: RefCell::default(),
             random: SeededRandom::new(seed),
-            token_keys,
             calls: RefCell::default(),
             faults: RefCell::default(),
         }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.now.get()
     }
 
     pub(crate) fn set_now(&self, now: Timestamp) {
@@ -195,32 +195,4 @@ impl Log for Ports {
         let fields: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
         self.log.borrow_mut().push(format!("{name} {}", fields.join(" ")));
     }
-}
-
-/// A gate without memory or budget: it opens the row's token for whoever asks.
-#[async_trait(?Send)]
-impl Gate for Ports {
-    async fn admit(&self, connection: &ConnectionKey, ask: Ask) -> Result<Admission, GateRefusal> {
-        let scope = WorkspaceScope::of(connection.workspace_id.clone());
-        let row = store::connections::fetch(&self.db, &scope, connection.crm).await;
-        let row = row.map_err(|_| GateRefusal::Unavailable)?.ok_or(GateRefusal::NotConnected)?;
-        match row.status {
-            ConnectionStatus::Connected if ask.refused_generation.is_none() => {}
-            ConnectionStatus::Disconnected => return Err(GateRefusal::NotConnected),
-            _ => return Err(GateRefusal::Reconnect),
-        }
-        let aad = Aad {
-            scope: connection.workspace_id.as_str(),
-            connection: row.id.as_str(),
-            column: Column::AccessToken,
-            generation: row.token_generation,
-        };
-        let sealed = row.access_token_sealed.as_deref().unwrap_or_default();
-        let access_token = vault::open(&self.token_keys, &aad, sealed).map_err(|_| GateRefusal::Unavailable)?;
-        Ok(Admission { access_token, token_generation: row.token_generation, facts: row.facts() })
-    }
-
-    async fn report(&self, _: &ConnectionKey, _: Report) {}
-
-    async fn forget(&self, _: &ConnectionKey) {}
 }

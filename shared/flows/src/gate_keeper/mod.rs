@@ -7,6 +7,9 @@
 //! In scope: who waits for what, and what is remembered. Out of scope: what to do next (`model::refresh`), the refresh
 //! itself (`refresh_token`), the wire (`edge::gate`).
 
+mod fail;
+mod permits;
+mod renew;
 mod settle;
 
 use crate::World;
@@ -17,7 +20,9 @@ use async_trait::async_trait;
 use futures_util::FutureExt;
 use futures_util::future::{LocalBoxFuture, Shared};
 use model::Timestamp;
+use model::budget::Budget;
 use model::connection::ConnectionKey;
+use model::line::Line;
 use model::refresh::{Need, USABLE_MARGIN_SECS};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -36,6 +41,13 @@ pub trait Host {
 
     /// Runs a task to its end, whoever waits for it.
     fn spawn(&self, task: Task);
+
+    /// What was kept under a name, if it can be had.
+    fn recall(&self, name: &'static str) -> Option<String>;
+
+    /// Keeps a line under a name beyond this instance's life, before anything else leaves the host; `None` forgets it. Only
+    /// sealed tokens and numbers are kept.
+    fn remember(&self, name: &'static str, line: Option<&str>);
 }
 
 /// What a host runs to its end.
@@ -68,14 +80,18 @@ struct State {
     own: Option<OwnRefresh>,
     /// Tokens the database did not take yet.
     unsaved: Option<Unsaved>,
+    /// The journal of an earlier instance was looked at.
+    recalled: bool,
     /// The grant of this generation is dead, and the database may not know yet.
     dead: Option<Dead>,
     /// Refreshes that failed in a row.
     failures: u32,
     /// The token endpoint is not asked before.
     not_before: Timestamp,
-    /// The CRM asked not to be called before.
-    crm_not_before: Timestamp,
+    /// The calls the CRM allows.
+    budget: Option<Budget>,
+    /// Who waits for them.
+    line: Line,
 }
 
 struct OwnRefresh {
@@ -109,8 +125,21 @@ impl GateKeeper {
         &self.0.key
     }
 
-    /// Asks for a token and permits.
+    /// Asks for a token and permits. Without a token nobody takes a permit.
     pub async fn admit(&self, ask: &Ask) -> Result<Admission, GateRefusal> {
+        self.token(ask).await?;
+        let permit = permits::permit(&self.0, ask).await?;
+        // Waiting takes time: what is at hand now counts.
+        match self.token(ask).await {
+            Ok(admission) => Ok(Admission { permit, ..admission }),
+            Err(refusal) => {
+                self.0.give_back(permit);
+                Err(refusal)
+            }
+        }
+    }
+
+    async fn token(&self, ask: &Ask) -> Result<Admission, GateRefusal> {
         for _ in 0..FLIGHTS_MAX {
             match self.0.glance(ask) {
                 Glance::Admit(admission) => return Ok(admission),
@@ -127,8 +156,7 @@ impl GateKeeper {
 
     /// Takes note of what the CRM said.
     pub fn report(&self, report: &Report) {
-        let mut state = self.0.state.borrow_mut();
-        state.crm_not_before = report.not_before.unwrap_or_default().max(state.crm_not_before);
+        self.0.note(report);
     }
 
     /// Forgets everything read from the row: it was changed by a connect, a reconnect or a disconnect.
@@ -180,13 +208,11 @@ impl Keeper {
         if refused || now >= *look_again_at || now >= held.expires_at.plus_secs(-USABLE_MARGIN_SECS) {
             return Glance::Unsettled;
         }
-        if now < state.crm_not_before && ask.calls + ask.searches > 0 {
-            return Glance::Refuse(GateRefusal::Wait(state.crm_not_before));
-        }
         Glance::Admit(Admission {
             access_token: held.access_token.clone(),
             token_generation: held.generation,
             facts: held.facts.clone(),
+            permit: None,
         })
     }
 }

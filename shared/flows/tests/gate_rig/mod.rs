@@ -20,7 +20,7 @@ use model::{ConnectionId, Crm, Secret, Timestamp, WorkspaceId};
 use providers::http::{Answer, Body, NoAnswer, Request, Response};
 use providers::oauth::{AppCredentials, Grant};
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use store::connections::{self, Connected, Connection};
 use store::{Db, DbError, Outcome, Statement, WorkspaceScope};
@@ -45,6 +45,7 @@ pub struct Witness {
 
 /// Everything outside of the gate. Shared by all instances of it.
 pub struct Place {
+    pub of: Crm,
     pub clock: Rc<Clock>,
     pub db: SqliteDb,
     /// Longer than none, so that callers interleave.
@@ -56,8 +57,12 @@ pub struct Place {
     pub witness: Witness,
     pub random: SeededRandom,
     pub keys: Keys,
+    /// What `connect` seals with, when it is not the current key.
+    pub sealing: RefCell<Option<Keyring>>,
     pub settings: Settings,
     pub log: RefCell<Vec<String>>,
+    /// What the gate keeps beyond the life of an instance.
+    pub storage: RefCell<BTreeMap<(String, &'static str), String>>,
 }
 
 pub fn app() -> AppCredentials {
@@ -74,16 +79,17 @@ pub fn keyring(letter: &str) -> Keyring {
     Keyring::from_base64(&Secret::new(format!("{}=", letter.repeat(43))), None).ok().unwrap()
 }
 
-pub fn key() -> ConnectionKey {
-    ConnectionKey { workspace_id: WorkspaceId::parse("ws_acme").unwrap(), shard: "DB".into(), crm: Crm::Hubspot }
+pub fn key(crm: Crm) -> ConnectionKey {
+    ConnectionKey { workspace_id: WorkspaceId::parse("ws_acme").unwrap(), shard: "DB".into(), crm }
 }
 
 pub fn scope() -> WorkspaceScope {
-    WorkspaceScope::of(key().workspace_id)
+    WorkspaceScope::of(key(Crm::Hubspot).workspace_id)
 }
 
+/// Somebody who needs the token, and no permit: the budget has tests of its own.
 pub fn ask() -> Ask {
-    Ask { calls: 1, searches: 0, purpose: Purpose::Writes, refused_generation: None }
+    Ask { calls: 0, searches: 0, purpose: Purpose::Writes, refused_generation: None }
 }
 
 pub fn refused(generation: u64) -> Ask {
@@ -92,11 +98,18 @@ pub fn refused(generation: u64) -> Ask {
 
 impl Place {
     /// A place with one connected HubSpot portal whose refresh tokens rotate and work once.
-    pub fn new() -> Rc<Self> {
-        let registered = App { client_id: "client".into(), client_secret: "secret".into(), ..App::default() };
-        let mut crm = StubCrm::new(Config { hubspot: registered, ..Config::default() });
+    pub fn new(of: Crm) -> Rc<Self> {
+        Self::with_keys(of, keyring("E"))
+    }
+
+    /// The same with other keys.
+    pub fn with_keys(of: Crm, tokens: Keyring) -> Rc<Self> {
+        let app_of = || App { client_id: "client".into(), client_secret: "secret".into(), ..App::default() };
+        let mut crm = StubCrm::new(Config { hubspot: app_of(), salesforce: app_of(), ..Config::default() });
         crm.switches_mut().hubspot_rotation = Rotation::Strict;
+        crm.switches_mut().salesforce_rotation = Rotation::Strict;
         let place = Rc::new(Self {
+            of,
             clock: Clock::new(BEGINNING),
             db: SqliteDb::in_memory(),
             db_latency_ms: Cell::new(4),
@@ -105,9 +118,11 @@ impl Place {
             crm_latency_ms: Cell::new(50),
             witness: Witness::default(),
             random: SeededRandom::new(7),
-            keys: Keys { tokens: Some(keyring("E")), ..Keys::default() },
-            settings: Settings { hubspot: Some(app()), ..Settings::default() },
+            keys: Keys { tokens: Some(tokens), ..Keys::default() },
+            sealing: RefCell::new(None),
+            settings: Settings { hubspot: Some(app()), salesforce: Some(app()), ..Settings::default() },
             log: RefCell::default(),
+            storage: RefCell::default(),
         });
         place.connect(1);
         place
@@ -119,41 +134,54 @@ impl Place {
 
     /// A person consents; the tokens are stored as generation `generation`.
     pub fn connect(&self, generation: u64) {
+        self.connect_as("ws_acme", "cx_1", generation);
+    }
+
+    /// The same for another workspace.
+    pub fn connect_as(&self, workspace: &str, connection: &str, generation: u64) {
+        let (url, scopes) = match self.of {
+            Crm::Hubspot => ("https://app.hubspot.com/oauth/authorize", "oauth"),
+            Crm::Salesforce => ("https://login.salesforce.com/services/oauth2/authorize", "api+refresh_token"),
+        };
+        let form = format!(
+            "response_type=code&client_id=client&redirect_uri=https%3A%2F%2Fconduit.example%2Fcb&scope={scopes}&decision=approve"
+        );
         let authorize = stub_crm::Request {
             method: "POST".into(),
-            url: "https://app.hubspot.com/oauth/authorize".into(),
+            url: url.into(),
             headers: vec![("content-type".into(), "application/x-www-form-urlencoded".into())],
-            body: b"client_id=client&redirect_uri=https%3A%2F%2Fconduit.example%2Fcb&scope=oauth&decision=approve"
-                .to_vec(),
+            body: form.into_bytes(),
         };
         let answer = self.crm.borrow_mut().handle(&authorize, self.clock.now().0);
         let location = answer.header("location").expect("the consent page redirects").to_owned();
-        let code = location.split("code=").nth(1).unwrap().split('&').next().unwrap().to_owned();
-        let hubspot = providers::provider(Crm::Hubspot);
+        let code = location.split("code=").nth(1).unwrap().split('&').next().unwrap().replace("%3D", "=");
+        let adapter = providers::provider(self.of);
         let grant = Grant::Code { code: &Secret::new(code), verifier: &Secret::new("v".to_owned()) };
-        let answer = self.handle(&hubspot.token_request(&app(), &grant, None).unwrap());
-        let token = hubspot.read_token(&Ok(delivered(answer))).expect("the code is exchanged");
+        let answer = self.handle(&adapter.token_request(&app(), &grant, None).unwrap());
+        let token = adapter.read_token(&Ok(delivered(answer))).expect("the code is exchanged");
 
-        let id = ConnectionId::parse("cx_1").unwrap();
+        let id = ConnectionId::parse(connection).unwrap();
         let seal = |column, plain: &Secret<String>| {
-            let aad = Aad { scope: "ws_acme", connection: "cx_1", column, generation };
-            vault::seal(self.keys.tokens.as_ref().unwrap(), &self.random, &aad, plain).ok().unwrap()
+            let aad = Aad { scope: workspace, connection, column, generation };
+            let other = self.sealing.borrow();
+            let keys = other.as_ref().or(self.keys.tokens.as_ref()).unwrap();
+            vault::seal(keys, &self.random, &aad, plain).ok().unwrap()
         };
         let now = self.clock.now();
         let row = connections::connect(
-            &scope(),
+            &WorkspaceScope::of(WorkspaceId::parse(workspace).unwrap()),
             &Connected {
                 id: &id,
-                crm: Crm::Hubspot,
+                crm: self.of,
                 external_account_id: token.external_account_id.as_deref().unwrap(),
                 external_account_name: None,
                 external_user_id: None,
-                instance_url: None,
+                instance_url: token.instance_url.as_deref(),
                 login_host: None,
                 scopes_json: "[]",
                 access_token_sealed: seal(Column::AccessToken, &token.access_token).as_str(),
                 refresh_token_sealed: Some(seal(Column::RefreshToken, token.refresh_token.as_ref().unwrap()).as_str()),
-                expires_at: Some(now.plus_secs(token.expires_in_secs.unwrap())),
+                expires_at: Some(now.plus_secs(token.expires_in_secs.unwrap_or(7_200))),
                 token_generation: generation,
                 connected_by: "us_1",
                 at: now,
@@ -174,25 +202,33 @@ impl Place {
         };
         let token = vault::open(self.keys.tokens.as_ref().unwrap(), &aad, row.refresh_token_sealed.as_deref().unwrap())
             .unwrap();
-        for request in providers::provider(Crm::Hubspot).revoke_requests(&app(), None, Some(&token), None) {
+        for request in providers::provider(self.of).revoke_requests(&app(), None, Some(&token), None) {
             assert_eq!(self.handle(&request).status, 200);
         }
     }
 
     /// The access token is over.
     pub fn let_it_expire(&self) {
-        self.clock.advance_secs(1_801);
+        self.clock.advance_secs(7_201);
     }
 
     pub fn row(&self) -> Connection {
-        pollster::block_on(connections::fetch(&self.db, &scope(), Crm::Hubspot)).unwrap().unwrap()
+        pollster::block_on(connections::fetch(&self.db, &scope(), self.of)).unwrap().unwrap()
     }
 
     /// Whether the CRM accepts this access token.
     pub fn works(&self, access_token: &Secret<String>) -> bool {
-        let request = Request::get("https://api.hubapi.com/crm/objects/2026-03/contacts?limit=1".into())
-            .with_bearer(access_token.clone());
+        let url = match self.of {
+            Crm::Hubspot => "https://api.hubapi.com/crm/objects/2026-03/contacts?limit=1",
+            Crm::Salesforce => "https://acme.my.salesforce.com/services/data/v67.0/limits",
+        };
+        let request = Request::get(url.into()).with_bearer(access_token.clone());
         self.handle(&request).status != 401
+    }
+
+    /// Whether the gate keeps something under this name.
+    pub fn keeps(&self, name: &'static str) -> bool {
+        self.storage.borrow().contains_key(&("ws_acme".to_owned(), name))
     }
 
     pub fn logged(&self, event: &str) -> usize {
@@ -210,6 +246,8 @@ impl Place {
         for secret in crm.issued() {
             assert!(stored.iter().all(|value| !value.text.contains(secret)), "a token stands in the database");
             assert!(self.log.borrow().iter().all(|line| !line.contains(secret)), "a token stands in the log");
+            let kept = self.storage.borrow();
+            assert!(kept.values().all(|line| !line.contains(secret)), "a token stands in the object's storage");
         }
     }
 
@@ -342,6 +380,7 @@ impl Log for Ports {
 /// What one instance of the gate lives in.
 struct Instance {
     ports: Ports,
+    name: String,
     group: u32,
     arrivals: Arrivals,
 }
@@ -373,6 +412,18 @@ impl Host for Instance {
     fn spawn(&self, task: Task) {
         self.arrivals.borrow_mut().push((self.group, task));
     }
+
+    fn recall(&self, name: &'static str) -> Option<String> {
+        self.ports.0.storage.borrow().get(&(self.name.clone(), name)).cloned()
+    }
+
+    fn remember(&self, name: &'static str, line: Option<&str>) {
+        let mut storage = self.ports.0.storage.borrow_mut();
+        match line {
+            Some(line) => storage.insert((self.name.clone(), name), line.to_owned()),
+            None => storage.remove(&(self.name.clone(), name)),
+        };
+    }
 }
 
 /// A place, its executor, and the instances of the gate that were started.
@@ -392,16 +443,37 @@ pub type Answers = Rc<RefCell<Vec<Result<Admission, GateRefusal>>>>;
 
 impl Rig {
     pub fn new() -> Self {
-        let place = Place::new();
+        Self::of(Crm::Hubspot)
+    }
+
+    pub fn of(crm: Crm) -> Self {
+        Self::at(Place::new(crm))
+    }
+
+    /// In a place that is there already.
+    pub fn at(place: Rc<Place>) -> Self {
         Self { executor: Executor::new(&place.clock), place, instances: Cell::new(0) }
     }
 
     /// Starts an instance of the gate.
     pub fn object(&self) -> Object {
+        self.object_of("ws_acme")
+    }
+
+    /// Starts an instance of another workspace's gate.
+    pub fn object_of(&self, workspace: &str) -> Object {
         let group = self.instances.get() + 1;
         self.instances.set(group);
-        let host = Instance { ports: Ports(Rc::clone(&self.place)), group, arrivals: self.executor.arrivals() };
-        Object { keeper: GateKeeper::new(Rc::new(host), key()), group }
+        let ports = Ports(Rc::clone(&self.place));
+        let host = Instance { ports, name: workspace.to_owned(), group, arrivals: self.executor.arrivals() };
+        let key = ConnectionKey { workspace_id: WorkspaceId::parse(workspace).unwrap(), ..key(self.place.of) };
+        Object { keeper: GateKeeper::new(Rc::new(host), key), group }
+    }
+
+    /// What a job lives in.
+    pub fn job(&self) -> Rc<dyn Host> {
+        let (ports, arrivals) = (Ports(Rc::clone(&self.place)), self.executor.arrivals());
+        Rc::new(Instance { ports, name: "job".to_owned(), group: 0, arrivals })
     }
 
     /// The instance loses its memory, and everything it was doing ends.

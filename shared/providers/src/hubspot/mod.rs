@@ -17,7 +17,8 @@ use crate::hostile;
 use crate::http::{Answer, Effect, Request};
 use crate::lot::{Call, Lot};
 use crate::oauth::{Account, AppCredentials, AuthorizeRequest, Grant, HostRefused, Token, TokenRefusal};
-use crate::{Provider, hubspot};
+use crate::{Provider, hubspot, limits};
+use model::budget::Told;
 use model::connection::ConnectionFacts;
 use model::write::{ErrorClass, Failure};
 use model::{Crm, Secret, Timestamp};
@@ -57,6 +58,20 @@ impl Provider for HubSpot {
         oauth::read_account(token, answer)
     }
 
+    fn refresh_token_request(
+        &self,
+        app: &AppCredentials,
+        refresh_token: &Secret<String>,
+        login_host: Option<&str>,
+    ) -> Result<Request, HostRefused> {
+        no_login_host(login_host)?;
+        Ok(oauth::refresh_token_request(app, refresh_token))
+    }
+
+    fn read_limits(&self, headers: &[(String, String)]) -> Told {
+        limits::hubspot(headers)
+    }
+
     fn revoke_requests(
         &self,
         app: &AppCredentials,
@@ -69,6 +84,10 @@ impl Provider for HubSpot {
 
     fn next_call(&self, lot: &mut Lot) -> Option<Call> {
         write::next_call(lot)
+    }
+
+    fn expected_calls(&self, lot: &Lot) -> u32 {
+        write::expected_calls(lot)
     }
 
     fn read_call(&self, lot: &mut Lot, call: &Call, answer: &Answer, now: Timestamp) {

@@ -99,6 +99,12 @@ pub(super) fn account_request(app: &AppCredentials, token: &Token) -> Request {
     Request::new(Method::Post, hosts::oauth("token/introspect"), form, Effect::Reads)
 }
 
+/// Introspection of a refresh token: `{"active": false}` for a spent or unknown one (seen live).
+pub(super) fn refresh_token_request(app: &AppCredentials, refresh_token: &Secret<String>) -> Request {
+    let form = about(app, refresh_token.expose(), "refresh_token");
+    Request::new(Method::Post, hosts::oauth("token/introspect"), form, Effect::Reads)
+}
+
 /// The portal. An answer for another portal than the token's, or `active: false`, is no account.
 pub(super) fn read_account(token: &Token, answer: Option<&Answer>) -> Option<Account> {
     let body = answer.and_then(|a| a.as_ref().ok()).filter(|r| r.is_success()).and_then(Response::json);

@@ -53,6 +53,18 @@ pub(super) fn next_call(lot: &mut Lot) -> Option<Call> {
     None
 }
 
+/// One call for all contacts, one for all tasks, one for all notes; two more where an earlier try is in doubt.
+pub(super) fn expected_calls(lot: &Lot) -> u32 {
+    let open = || lot.entries.iter().filter(|entry| entry.outcome.is_none());
+    let any = |is: &dyn Fn(&Entry) -> bool| u32::from(open().any(is));
+    let mut calls = any(&|entry| !entry.has("contact"));
+    for engagement in Engagement::ALL {
+        let is_of = |entry: &Entry| Engagement::of(entry.write.action) == Some(engagement);
+        calls += any(&is_of) + 2 * any(&|entry| is_of(entry) && entry.is_unproven());
+    }
+    calls
+}
+
 /// Reads the answer of a call made by [`next_call`].
 pub(super) fn read_call(lot: &mut Lot, call: &Call, answer: &Answer, now: Timestamp) {
     let engagement = if call.kind & NOTES == 0 { Engagement::Task } else { Engagement::Note };

@@ -15,12 +15,12 @@ mod records;
 mod soql;
 mod write;
 
-use crate::Provider;
 use crate::failure::{self, Verdict};
 use crate::http::{Answer, Effect, Request};
 use crate::lot::{Call, Lot};
 use crate::oauth::{Account, AppCredentials, AuthorizeRequest, Grant, HostRefused, Token, TokenRefusal};
-
+use crate::{Provider, limits};
+use model::budget::Told;
 use model::connection::ConnectionFacts;
 use model::write::{ErrorClass, Failure};
 use model::{Crm, Secret, Timestamp};
@@ -59,6 +59,19 @@ impl Provider for Salesforce {
         oauth::read_account(token, answer)
     }
 
+    fn refresh_token_request(
+        &self,
+        app: &AppCredentials,
+        refresh_token: &Secret<String>,
+        login_host: Option<&str>,
+    ) -> Result<Request, HostRefused> {
+        oauth::refresh_token_request(app, refresh_token, login_host)
+    }
+
+    fn read_limits(&self, headers: &[(String, String)]) -> Told {
+        limits::salesforce(headers)
+    }
+
     fn revoke_requests(
         &self,
         _: &AppCredentials,
@@ -71,6 +84,10 @@ impl Provider for Salesforce {
 
     fn next_call(&self, lot: &mut Lot) -> Option<Call> {
         write::next_call(lot)
+    }
+
+    fn expected_calls(&self, lot: &Lot) -> u32 {
+        write::expected_calls(lot)
     }
 
     fn read_call(&self, lot: &mut Lot, call: &Call, answer: &Answer, now: Timestamp) {

@@ -108,14 +108,32 @@ fn refusal(response: &Response, body: &Value) -> TokenRefusal {
 
 /// Introspection: the only way to learn when an access token ends.
 pub(super) fn account_request(app: &AppCredentials, token: &Token, login_host: Option<&str>) -> Option<Request> {
+    introspection(app, token.access_token.expose(), "access_token", login_host).ok()
+}
+
+/// Introspection of a refresh token. Whether every org answers it is not confirmed: another answer than `active` counts as
+/// none.
+pub(super) fn refresh_token_request(
+    app: &AppCredentials,
+    refresh_token: &Secret<String>,
+    login_host: Option<&str>,
+) -> Result<Request, HostRefused> {
+    introspection(app, refresh_token.expose(), "refresh_token", login_host)
+}
+
+fn introspection(
+    app: &AppCredentials,
+    token: &str,
+    hint: &str,
+    login_host: Option<&str>,
+) -> Result<Request, HostRefused> {
     let form = encode::form(&[
-        ("token", token.access_token.expose()),
-        ("token_type_hint", "access_token"),
+        ("token", token),
+        ("token_type_hint", hint),
         ("client_id", &app.client_id),
         ("client_secret", app.client_secret.expose()),
     ]);
-    let url = hosts::oauth(&checked_host(login_host).ok()?, "introspect");
-    Some(Request::new(Method::Post, url, form, Effect::Reads))
+    Ok(Request::new(Method::Post, hosts::oauth(&checked_host(login_host)?, "introspect"), form, Effect::Reads))
 }
 
 /// The token itself names the org, so a failed or unlikely introspection costs the expiry alone.

@@ -4,7 +4,7 @@
 //! `plan` says what goes in one composite; this file says when, and reads what came of it. Where Salesforce refuses the
 //! merged fields of several entries, they are tried in halves.
 
-use super::composite;
+use super::composite::{self, PARTS_MAX};
 use super::plan::{Plan, needs_person, needs_task, person_of, same_person};
 use super::{errors, hosts, ids, records, soql};
 use crate::failure::{self, Verdict};
@@ -45,6 +45,16 @@ pub(super) fn next_call(lot: &mut Lot) -> Option<Call> {
     }
     let (request, entries) = soql::look(lot, &doubtful, &instance);
     Some(call(request, entries, LOOK))
+}
+
+/// One lookup of all people, composites of so many parts, and a look where an earlier try is in doubt.
+pub(super) fn expected_calls(lot: &Lot) -> u32 {
+    let open = || lot.entries.iter().filter(|entry| entry.outcome.is_none());
+    let any = |is: &dyn Fn(&Entry) -> bool| u32::from(open().any(is));
+    // People who share an address share a part: fewer calls than this are possible, more are not.
+    let parts: usize = open().map(|entry| usize::from(needs_person(entry)) + usize::from(needs_task(entry))).sum();
+    let composites = u32::try_from(parts.div_ceil(PARTS_MAX)).unwrap_or(u32::MAX);
+    any(&needs_person) + composites + any(&Entry::is_unproven)
 }
 
 /// Why nothing can be sent.
