@@ -69,6 +69,17 @@ impl Provider for Salesforce {
         oauth::revoke_requests(access_token, refresh_token, login_host)
     }
 
+    /// Each consent has a refresh token of its own.
+    fn discard_requests(
+        &self,
+        _: &AppCredentials,
+        access_token: Option<&Secret<String>>,
+        refresh_token: Option<&Secret<String>>,
+        login_host: Option<&str>,
+    ) -> Vec<Request> {
+        oauth::revoke_requests(access_token, refresh_token, login_host)
+    }
+
     fn next_call(&self, lot: &mut Lot) -> Option<Call> {
         write::next_call(lot)
     }
