@@ -7,7 +7,11 @@ export default {
   async fetch(request, env) {
     const url = new URL(request.url);
     const name = url.pathname.startsWith("/local/cron/") ? url.pathname.slice("/local/cron/".length) : null;
-    if (name === null) return env.GATEWAY.fetch(request);
+    if (name === null) {
+      // wrangler's proxy ends with the process when a body of more than 1 MB is answered unread (a 401, a 413): read it here.
+      const body = request.body === null ? undefined : await request.arrayBuffer();
+      return env.GATEWAY.fetch(new Request(request, { body, redirect: "manual" }));
+    }
     const job = env[`CRON:${name}`];
     if (job === undefined) {
       const names = Object.keys(env).filter((key) => key.startsWith("CRON:")).map((key) => key.slice("CRON:".length));

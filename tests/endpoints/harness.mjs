@@ -36,12 +36,19 @@ export default {
   },
 };`;
 
+/** A Conduit for this test file, which ends with it. The options are those of `launch`. */
+export async function startConduit(options) {
+  const conduit = await launch(options);
+  after(() => conduit.stop());
+  return conduit;
+}
+
 /**
  * Starts everything, or the Workers named in `only`. `vars` are laid over every Worker's variables, those in `unset` are
  * taken away, so that the Worker's own default counts; `crm` are variables of the stand-in alone; `outside` answers what
  * a Worker fetches from the world.
  */
-export async function startConduit({ only = null, vars = {}, unset = [], crm = {}, outside = () => null } = {}) {
+export async function launch({ only = null, vars = {}, unset = [], crm = {}, outside = () => null } = {}) {
   const secrets = makeSecrets();
   const persisted = mkdtempSync(join(tmpdir(), "conduit-endpoints-"));
   const seen = { logs: [], responses: [], fetched: [], apiTokens: new Set(), onceOnly: new Set() };
@@ -67,7 +74,6 @@ export async function startConduit({ only = null, vars = {}, unset = [], crm = {
   });
   await miniflare.ready;
   const conduit = new Conduit({ miniflare, secrets, persisted, seen });
-  after(() => conduit.stop());
   const database = workers.find((worker) => worker.d1Databases.DB);
   conduit.db = await miniflare.getD1Database("DB", database.name);
   await migrate(conduit.db);

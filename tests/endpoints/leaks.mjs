@@ -8,9 +8,9 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
-/** What was found where, as sentences that do not repeat it: none is good. */
-export async function findLeaks(conduit) {
-  const needles = await secretsOf(conduit);
+/** What was found where, as sentences that do not repeat it: none is good. `more` are further secrets by name. */
+export async function findLeaks(conduit, more = {}) {
+  const needles = await secretsOf(conduit, more);
   const places = [...(await databaseValues(conduit)), ...files(conduit.persisted), ...logs(conduit), ...responses(conduit)];
   const found = [];
   for (const { place, text, isResponse = false } of places) {
@@ -22,7 +22,7 @@ export async function findLeaks(conduit) {
   return found;
 }
 
-async function secretsOf({ secrets, seen, standIn }) {
+async function secretsOf({ secrets, seen, standIn }, more) {
   const needles = [];
   const add = (what, value, mayBeAnswered = false) => {
     // Shorter than this it would be found by chance.
@@ -34,6 +34,7 @@ async function secretsOf({ secrets, seen, standIn }) {
   }
   const issued = await standIn.tokens();
   issued.forEach((token, n) => add(`the stand-in's secret number ${n}`, token));
+  for (const [name, value] of Object.entries(more)) add(name, value);
   for (const token of seen.apiTokens) add("an API token", token);
   for (const value of seen.onceOnly) add("a state or cookie", value, true);
   return needles;

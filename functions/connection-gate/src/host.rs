@@ -1,7 +1,7 @@
 //! What a gate lives in: the object's bindings, its timers, and the promise that a refresh runs to its end.
 
 use async_trait::async_trait;
-use edge::Ports;
+use edge::{Ports, Uses};
 use edge::log::Lines;
 use flows::World;
 use flows::gate_keeper::{Host, Task};
@@ -25,7 +25,7 @@ impl ObjectHost {
     /// refresh belongs to everybody who waits for it.
     pub fn open(env: &Env, state: &Rc<State>, connection: &ConnectionKey) -> Option<Self> {
         let log = Rc::new(Lines::new(WORKER, format!("gate:{}", edge::gate::name(connection))));
-        match Ports::open(env, &log) {
+        match Ports::open(env, &log, Uses::NONE.http()) {
             Ok(ports) => Some(Self { ports, state: Rc::clone(state) }),
             Err(error) => {
                 log.event("gate_misconfigured", &[("code", error.code())]);

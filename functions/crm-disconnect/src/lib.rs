@@ -1,6 +1,6 @@
 //! `POST /functions/v1/crm-disconnect` with `{"crm": "hubspot"}`: forgets the tokens and revokes them at the CRM.
 
-use edge::{Door, Incoming, Outgoing, Reply, caller, serve};
+use edge::{Door, Incoming, Reply, Served, Uses, caller, serve};
 use flows::Error;
 use flows::disconnect::disconnect;
 use model::Crm;
@@ -10,8 +10,9 @@ use worker::{Context, Env, event};
 const BODY_BYTES_MAX: usize = 1_024;
 
 #[event(fetch)]
-async fn fetch(request: Incoming, env: Env, _: Context) -> worker::Result<Outgoing> {
-    serve(Door::api("crm-disconnect"), request, env, async |world, request| {
+async fn fetch(request: Incoming, env: Env, _: Context) -> Served {
+    let door = Door::using("crm-disconnect", Uses::NONE.signatures().http().gate());
+    serve(door, request, env, async |world, request| {
         if request.method() != "POST" {
             return Ok(Reply::method_not_allowed("POST"));
         }

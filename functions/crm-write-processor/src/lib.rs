@@ -2,10 +2,11 @@
 
 use edge::{Batch, Heard, consume};
 use flows::process_writes::process_writes;
+use std::convert::Infallible;
 use worker::{Context, Env, event};
 
 #[event(queue)]
-async fn queue(batch: Batch, env: Env, _: Context) -> worker::Result<()> {
+async fn queue(batch: Batch, env: Env, _: Context) -> Result<(), Infallible> {
     consume("crm-write-processor", batch, env, async |world, doorbell| {
         process_writes(world, &doorbell).await?;
         Ok(Heard::Done)

@@ -1,6 +1,6 @@
 //! `/functions/v1/crm-writes`: `POST` submits curated writes, `GET` lists the log, `GET …/{id}` shows one with its attempts.
 
-use edge::{Door, Incoming, Outgoing, Reply, Request, caller, respond, serve};
+use edge::{Door, Incoming, Reply, Request, Served, Uses, caller, respond, serve};
 use flows::authenticate::Caller;
 use flows::read_writes::{Query, fetch_write, list_writes};
 use flows::submit_writes::{BODY_BYTES_MAX, submit_writes};
@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 use worker::{Context, Env, event};
 
 #[event(fetch)]
-async fn fetch(request: Incoming, env: Env, _: Context) -> worker::Result<Outgoing> {
-    serve(Door::api("crm-writes"), request, env, async |world, request| {
+async fn fetch(request: Incoming, env: Env, _: Context) -> Served {
+    let door = Door::using("crm-writes", Uses::NONE.signatures().queue());
+    serve(door, request, env, async |world, request| {
         let caller = caller::of(world, request).await?;
         match (request.method().as_str(), request.rest()) {
             ("POST", None) => submit(world, &caller, request).await,

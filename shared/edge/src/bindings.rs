@@ -58,9 +58,9 @@ impl Bindings {
         self.open(name)
     }
 
-    /// The cache.
-    pub fn cache(&self) -> Option<worker::KvStore> {
-        self.env.kv(CACHE).ok()
+    /// The cache, a KV namespace.
+    pub fn cache(&self) -> Option<JsValue> {
+        js::property(self.env.as_ref(), CACHE)
     }
 
     fn open<T: JsCast>(&self, name: &str) -> Option<T> {
@@ -68,14 +68,12 @@ impl Bindings {
     }
 }
 
-/// The names of the databases bound: `DB` first, then the shards in order.
+/// The names of the databases bound.
 pub fn database_names(env: &Env) -> Vec<String> {
     let object: &JsValue = env.as_ref();
-    let mut names: Vec<String> = Object::keys(object.unchecked_ref::<Object>())
+    Object::keys(object.unchecked_ref::<Object>())
         .iter()
         .filter_map(|name| name.as_string())
         .filter(|name| name == DATABASE || name.starts_with(SHARD_PREFIX))
-        .collect();
-    names.sort_unstable();
-    names
+        .collect()
 }

@@ -7,7 +7,7 @@
 //!
 //! ```ignore
 //! #[event(queue)]
-//! async fn queue(batch: edge::Batch, env: Env, _ctx: Context) -> worker::Result<()> {
+//! async fn queue(batch: edge::Batch, env: Env, _ctx: Context) -> Result<(), Infallible> {
 //!     edge::consume("crm-write-processor", batch, env, async |world, doorbell| {
 //!         flows::process_writes(world, &doorbell).await?;
 //!         Ok(Heard::Done)
@@ -17,6 +17,7 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -29,7 +30,7 @@ use model::doorbell::{Doorbell, WRITES_PER_DOORBELL_MAX};
 use worker::{Env, MessageExt, QueueRetryOptionsBuilder, RawMessage};
 
 use crate::log::Lines;
-use crate::{Ports, entry, log, waiting};
+use crate::{Ports, Uses, entry, log, waiting};
 
 /// A failed group's messages come back after this; the queue gives up after `max_retries` and the reconciler takes over.
 const RETRY_SECS: u32 = 10;
@@ -47,7 +48,7 @@ pub enum Heard {
 }
 
 /// Takes one batch of the doorbell queue.
-pub async fn consume<F>(worker: &'static str, batch: Batch, env: Env, deed: F) -> worker::Result<()>
+pub async fn consume<F>(worker: &'static str, batch: Batch, env: Env, deed: F) -> Result<(), Infallible>
 where
     F: AsyncFn(&World<'_>, Doorbell) -> Result<Heard, Error>,
 {
@@ -77,7 +78,7 @@ where
     F: AsyncFn(&World<'_>, Doorbell) -> Result<Heard, Error>,
 {
     let lines = Rc::new(Lines::new(worker, group.request_id.clone()));
-    let ports = match Ports::open(env, &lines) {
+    let ports = match Ports::open(env, &lines, Uses::NONE.http().gate().queue()) {
         Ok(ports) => ports,
         Err(error) => {
             entry::refused(&lines, &error, &[]);

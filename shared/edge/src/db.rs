@@ -8,7 +8,6 @@ use std::rc::Rc;
 use async_trait::async_trait;
 use flows::world::{Log, Shards};
 use js_sys::{Array, JSON};
-use serde::Deserialize;
 use serde_json::{Map, Value};
 use store::{Bind, Db, DbError, Outcome, Statement};
 use wasm_bindgen::JsValue;
@@ -88,23 +87,23 @@ fn to_js(bind: &Bind) -> JsValue {
 
 const UNREADABLE: &str = "D1_TYPE_ERROR: the answer of the batch is not the documented one";
 
-#[derive(Deserialize)]
-struct Answer {
-    #[serde(default)]
-    results: Option<Vec<Map<String, Value>>>,
-    meta: Meta,
-}
-
-#[derive(Deserialize)]
-struct Meta {
-    #[serde(default)]
-    changes: u64,
-}
-
 fn outcomes(json: &str) -> Option<Vec<Outcome>> {
-    let answers: Vec<Answer> = serde_json::from_str(json).ok()?;
-    let outcome = |answer: Answer| Outcome { rows: answer.results.unwrap_or_default(), changes: answer.meta.changes };
-    Some(answers.into_iter().map(outcome).collect())
+    let Ok(Value::Array(answers)) = serde_json::from_str(json) else { return None };
+    answers.into_iter().map(outcome).collect()
+}
+
+/// `{"results": [{…}], "success": true, "meta": {"changes": 0, …}}`
+fn outcome(mut answer: Value) -> Option<Outcome> {
+    let changes = answer.get("meta")?.get("changes").and_then(Value::as_u64).unwrap_or(0);
+    let rows = match answer.get_mut("results").map(Value::take) {
+        Some(Value::Array(rows)) => rows.into_iter().map(row).collect::<Option<_>>()?,
+        _ => Vec::new(),
+    };
+    Some(Outcome { rows, changes })
+}
+
+fn row(row: Value) -> Option<Map<String, Value>> {
+    if let Value::Object(columns) = row { Some(columns) } else { None }
 }
 
 /// What a failure's text says about the change. What is not listed may have been applied.

@@ -3,12 +3,13 @@
 //! A door is one screen:
 //!
 //! ```ignore
-//! use edge::{Door, Incoming, Outgoing, Reply, serve};
+//! use edge::{Door, Incoming, Reply, Served, Uses, serve};
 //! use worker::{Context, Env, event};
 //!
 //! #[event(fetch)]
-//! async fn fetch(request: Incoming, env: Env, _ctx: Context) -> worker::Result<Outgoing> {
-//!     serve(Door::api("crm-writes"), request, env, async |world, request| {
+//! async fn fetch(request: Incoming, env: Env, _ctx: Context) -> Served {
+//!     let door = Door::using("crm-writes", Uses::NONE.signatures().queue());
+//!     serve(door, request, env, async |world, request| {
 //!         let caller = flows::authenticate(world, request.bearer(), request.query("workspace_id")?).await?;
 //!         match (request.method().as_str(), request.rest()) {
 //!             ("POST", None) => {
@@ -27,6 +28,7 @@
 //! a page where the request accepts `text/html`, and a problem document elsewhere. A cron door calls [`scheduled`], a
 //! queue consumer [`crate::consume()`].
 
+use std::convert::Infallible;
 use std::error::Error as _;
 use std::rc::Rc;
 
@@ -35,12 +37,14 @@ use flows::{Error, World};
 use worker::Env;
 
 use crate::log::Lines;
-use crate::{Ports, Reply, Request, log, query, respond};
+use crate::{Ports, Reply, Request, Uses, log, query, respond};
 
 /// The request as the runtime gives it.
 pub type Incoming = worker::web_sys::Request;
 /// The response as the runtime takes it.
 pub type Outgoing = worker::web_sys::Response;
+/// What a door returns: there is always an answer. (`worker::Error` would bring its 10 KB of formatting along.)
+pub type Served = Result<Outgoing, Infallible>;
 /// Makes a page of a refusal and the request's id.
 pub type ErrorPage = fn(&Error, &str) -> pages::Html;
 
@@ -49,22 +53,28 @@ pub type ErrorPage = fn(&Error, &str) -> pages::Html;
 pub struct Door {
     worker: &'static str,
     page: Option<ErrorPage>,
+    uses: Uses,
 }
 
 impl Door {
-    /// A door for programs.
+    /// A door for authenticated callers: it checks signatures, and uses no further port unless the door names it.
     pub const fn api(worker: &'static str) -> Self {
-        Self { worker, page: None }
+        Self { worker, page: None, uses: Uses::NONE.signatures() }
     }
 
-    /// A door that people's browsers meet.
+    /// A door that the CRM sends browsers to: it calls the provider and tells the gate.
     pub const fn browser(worker: &'static str, page: ErrorPage) -> Self {
-        Self { worker, page: Some(page) }
+        Self { worker, page: Some(page), uses: Uses::NONE.http().gate() }
+    }
+
+    /// A door for authenticated callers that uses more: `Door::using("crm-writes", Uses::NONE.signatures().queue())`.
+    pub const fn using(worker: &'static str, uses: Uses) -> Self {
+        Self { worker, page: None, uses }
     }
 }
 
 /// Answers one HTTP request.
-pub async fn serve<F>(door: Door, raw: Incoming, env: Env, deed: F) -> worker::Result<Outgoing>
+pub async fn serve<F>(door: Door, raw: Incoming, env: Env, deed: F) -> Served
 where
     F: AsyncFnOnce(&World<'_>, &Request) -> Result<Reply, Error>,
 {
@@ -73,7 +83,7 @@ where
     let lines = Rc::new(Lines::new(door.worker, id.clone()));
     let request = Request::new(raw, id);
     let mut counts = None;
-    let outcome = match Ports::open(&env, &lines) {
+    let outcome = match Ports::open(&env, &lines, door.uses) {
         Ok(ports) => {
             let outcome = deed(&ports.world(), &request).await;
             counts = ports.counts();
@@ -88,17 +98,17 @@ where
     if let Some(error) = reply.refusal() {
         refused(&lines, error, &[("method", &request.method()), ("path", request.path())]);
     }
-    Ok(respond::answer(&reply, request.id(), counts.as_deref())?)
+    Ok(respond::answer(&reply, request.id(), counts.as_deref()))
 }
 
 /// Runs one cron job. A failure is logged: the next run finds the same state.
-pub async fn scheduled<F>(worker: &'static str, env: Env, deed: F)
+pub async fn scheduled<F>(worker: &'static str, uses: Uses, env: Env, deed: F)
 where
     F: AsyncFnOnce(&World<'_>) -> Result<(), Error>,
 {
     log::on_panic(worker);
     let lines = Rc::new(Lines::new(worker, random_id()));
-    let outcome = match Ports::open(&env, &lines) {
+    let outcome = match Ports::open(&env, &lines, uses) {
         Ok(ports) => deed(&ports.world()).await,
         Err(error) => Err(error),
     };

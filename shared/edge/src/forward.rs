@@ -16,7 +16,7 @@ pub fn outer_request_id(raw: &Incoming) -> String {
 }
 
 /// The answer of the Worker bound as `binding`; `None` when nothing is bound there.
-pub async fn to(env: &Env, binding: &str, raw: &Incoming, request_id: &str) -> Option<worker::Result<Outgoing>> {
+pub async fn to(env: &Env, binding: &'static str, raw: &Incoming, request_id: &str) -> Option<Outgoing> {
     let service = Bindings::from_env(env).service(binding)?;
     let answer = async {
         let request = Incoming::new_with_request(raw)?;
@@ -24,20 +24,17 @@ pub async fn to(env: &Env, binding: &str, raw: &Incoming, request_id: &str) -> O
         let answer = JsFuture::from(service.fetch(&request)?).await?;
         Ok::<Outgoing, JsValue>(answer.unchecked_into())
     };
-    Some(match answer.await {
-        Ok(answer) => Ok(answer),
-        Err(thrown) => {
-            let lines = Lines::new("gateway", request_id.to_owned());
-            lines.event("forward_failed", &[("step", binding), ("reason", &js::message(&thrown))]);
-            reply(&UNAVAILABLE, request_id)
-        }
-    })
+    Some(answer.await.unwrap_or_else(|thrown| {
+        let lines = Lines::new("gateway", request_id.to_owned());
+        lines.event("forward_failed", &[("step", binding), ("reason", &js::message(&thrown))]);
+        reply(&UNAVAILABLE, request_id)
+    }))
 }
 
 const UNAVAILABLE: Reply =
     Reply::problem(503, "function_unavailable", "this function is not available for now: try again shortly");
 
 /// An answer of the gateway's own.
-pub fn reply(reply: &Reply, request_id: &str) -> worker::Result<Outgoing> {
-    Ok(respond::answer(reply, request_id, None)?)
+pub fn reply(reply: &Reply, request_id: &str) -> Outgoing {
+    respond::answer(reply, request_id, None)
 }

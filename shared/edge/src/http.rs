@@ -134,7 +134,8 @@ fn pairs(headers: &Headers) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Only words that prove nothing left make a failure `NotSent`: the rest may have arrived.
+/// Only words that prove nothing left make a failure `NotSent`: the rest may have arrived. Workerd words a failed look-up
+/// `internal error` and a refused connection `Network connection lost.`, as it does a broken one, so both count as lost.
 pub fn classify(text: &str) -> NoAnswer {
     const NEVER_LEFT: [&str; 8] = [
         "Invalid URL",

@@ -1,8 +1,9 @@
 //! The few touches of JavaScript the other modules share: reading a property, an error's text, the one clock.
 
-use js_sys::Reflect;
+use js_sys::{Array, Function, Promise, Reflect};
 use model::Timestamp;
 use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
 
 /// A property of an object, unless it is undefined or null.
 pub fn property(object: &JsValue, name: &str) -> Option<JsValue> {
@@ -12,6 +13,13 @@ pub fn property(object: &JsValue, name: &str) -> Option<JsValue> {
 /// A property that is text and not blank.
 pub fn text(object: &JsValue, name: &str) -> Option<String> {
     property(object, name)?.as_string().filter(|text| !text.trim().is_empty())
+}
+
+/// Calls a method by name and waits for the promise it gives.
+pub async fn call(object: &JsValue, method: &str, arguments: &[JsValue]) -> Result<JsValue, JsValue> {
+    let method: Function = Reflect::get(object, &JsValue::from_str(method))?.dyn_into()?;
+    let promise: Promise = method.apply(object, &arguments.iter().collect::<Array>())?.dyn_into()?;
+    JsFuture::from(promise).await
 }
 
 /// What a thrown value says. For classifying and logging; never for a caller.

@@ -1,8 +1,7 @@
 //! A JSON Web Key Set (RFC 7517) and which of its keys may check a token: pure, without fetching or arithmetic.
 
 use crypto::jwt::Algorithm;
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 /// A set of more keys than this is cut: a host product has two or three.
 const KEYS_MAX: usize = 32;
@@ -10,18 +9,15 @@ const KEYS_MAX: usize = 32;
 /// The public keys of the host product.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeySet {
-    keys: Vec<Map<String, Value>>,
-}
-
-#[derive(Deserialize)]
-struct Document {
-    keys: Vec<Map<String, Value>>,
+    keys: Vec<Value>,
 }
 
 impl KeySet {
     /// Reads a document; `None` when it is not a key set.
     pub fn parse(text: &str) -> Option<Self> {
-        let mut keys = serde_json::from_str::<Document>(text).ok()?.keys;
+        let Value::Array(mut keys) = serde_json::from_str::<Value>(text).ok()?.get_mut("keys")?.take() else {
+            return None;
+        };
         keys.truncate(KEYS_MAX);
         Some(Self { keys })
     }
@@ -33,7 +29,7 @@ impl KeySet {
             .iter()
             .filter(|key| {
                 let is = |name: &str, value: &str| text(key, name) == Some(value);
-                let absent_or = |name: &str, value: &str| !key.contains_key(name) || is(name, value);
+                let absent_or = |name: &str, value: &str| key.get(name).is_none() || is(name, value);
                 let fits = match alg {
                     Algorithm::Rs256 => is("kty", "RSA"),
                     Algorithm::Es256 => is("kty", "EC") && is("crv", "P-256"),
@@ -48,12 +44,12 @@ impl KeySet {
     }
 }
 
-fn text<'a>(key: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
+fn text<'a>(key: &'a Value, name: &str) -> Option<&'a str> {
     key.get(name).and_then(Value::as_str)
 }
 
 /// The numbers only: members such as `key_ops` or `ext` could make the import refuse a good key.
-fn public_part(alg: Algorithm, key: &Map<String, Value>) -> Value {
+fn public_part(alg: Algorithm, key: &Value) -> Value {
     let of = |name: &str| text(key, name).unwrap_or_default();
     match alg {
         Algorithm::Es256 => json!({"kty": "EC", "crv": "P-256", "x": of("x"), "y": of("y")}),

@@ -26,10 +26,12 @@ pub mod request;
 pub mod respond;
 pub mod rounds;
 pub mod signatures;
+pub mod uses;
 pub mod waiting;
 
 pub use consume::{Batch, Heard, consume};
-pub use entry::{Door, ErrorPage, Incoming, Outgoing, scheduled, serve};
+pub use entry::{Door, ErrorPage, Incoming, Outgoing, Served, scheduled, serve};
 pub use ports::Ports;
 pub use reply::Reply;
 pub use request::Request;
+pub use uses::Uses;

@@ -84,10 +84,6 @@ impl Request {
 
     /// The body, or a refusal when it has more than `max` bytes; no more than that is ever held.
     pub async fn body(&self, max: usize) -> Result<Vec<u8>, Error> {
-        let declared = self.header("content-length").and_then(|text| text.parse::<usize>().ok());
-        if declared.is_some_and(|bytes| bytes > max) {
-            return Err(Error::BodyTooLarge { max });
-        }
         match body::read(self.raw.body(), max).await {
             Ok(read) if !read.cut => Ok(read.bytes),
             Ok(_) => Err(Error::BodyTooLarge { max }),

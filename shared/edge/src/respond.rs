@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use flows::{Error, Kind};
+use model::curated::Refusal;
 use pages::Html;
 use serde_json::{Value, json};
 use wasm_bindgen::JsValue;
@@ -66,7 +67,10 @@ fn problem(status: u16, code: &str, detail: &str, request_id: &str) -> Value {
 pub fn problem_of(error: &Error, request_id: &str) -> Value {
     let mut problem = problem(status(error.kind()), error.code(), &error.to_string(), request_id);
     if let (Error::WritesRefused(refusals), Some(members)) = (error, problem.as_object_mut()) {
-        let item = |(index, refusal): &(usize, model::curated::Refusal)| json!({"index": index, "code": refusal.code(), "detail": refusal.to_string()});
+        let item = |(index, refusal): &(usize, Refusal)| {
+            let (code, detail) = (refusal.code(), refusal.to_string());
+            json!({"index": index, "code": code, "detail": detail})
+        };
         members.insert("errors".to_owned(), refusals.iter().map(item).collect());
     }
     problem
@@ -90,7 +94,7 @@ fn refuse(
     own: &[(&'static str, String)],
     request_id: &str,
     counts: Option<&str>,
-) -> Result<Outgoing, JsValue> {
+) -> Outgoing {
     let written;
     let body = if let Some(page) = page {
         Body::page(page)
@@ -104,7 +108,7 @@ fn refuse(
 }
 
 /// An answer as a response.
-pub fn answer(reply: &Reply, request_id: &str, counts: Option<&str>) -> Result<Outgoing, JsValue> {
+pub fn answer(reply: &Reply, request_id: &str, counts: Option<&str>) -> Outgoing {
     let written;
     let body = match &reply.content {
         Content::None => Body::NONE,
@@ -138,6 +142,21 @@ impl<'a> Body<'a> {
 }
 
 fn response(
+    status: u16,
+    body: &Body<'_>,
+    own: &[(&'static str, String)],
+    request_id: &str,
+    counts: Option<&str>,
+) -> Outgoing {
+    try_response(status, body, own, request_id, counts).unwrap_or_else(|_| {
+        // A header the runtime does not accept, such as a Location beyond Latin-1.
+        let init = ResponseInit::new();
+        init.set_status(500);
+        Outgoing::new_with_opt_str_and_init(None, &init).unwrap_or_else(|_| Outgoing::error())
+    })
+}
+
+fn try_response(
     status: u16,
     body: &Body<'_>,
     own: &[(&'static str, String)],

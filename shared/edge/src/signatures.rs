@@ -26,7 +26,7 @@ use crate::waiting::within;
 use crate::{body, js};
 
 const CACHE_KEY: &str = "jwks:v1";
-const FRESH_SECS: i64 = 3_600;
+const FRESH_SECS: u32 = 3_600;
 const REFETCH_SECS: i64 = 60;
 const DEADLINE: Duration = Duration::from_secs(5);
 const DOCUMENT_BYTES_MAX: usize = 256 * 1024;
@@ -59,7 +59,7 @@ impl Jwks {
     /// The isolate's set, else KV's, else the host product's.
     async fn keys(&self, now: Timestamp) -> Result<Kept, KeysUnavailable> {
         let kept = KEPT.with_borrow(Clone::clone);
-        if let Some(kept) = kept.filter(|kept| kept.read_at.plus_secs(FRESH_SECS) > now) {
+        if let Some(kept) = kept.filter(|kept| kept.read_at.plus_secs(FRESH_SECS.into()) > now) {
             return Ok(kept);
         }
         if let Some(keys) = self.cached().await {
@@ -70,7 +70,8 @@ impl Jwks {
     }
 
     async fn cached(&self) -> Option<KeySet> {
-        let text = self.bindings.cache()?.get(CACHE_KEY).text().await.ok()??;
+        let cache = self.bindings.cache()?;
+        let text = js::call(&cache, "get", &[CACHE_KEY.into()]).await.ok()?.as_string()?;
         KeySet::parse(&text)
     }
 
@@ -86,11 +87,17 @@ impl Jwks {
             None => return Err(failed("deadline")),
         };
         let keys = KeySet::parse(&text).ok_or_else(|| failed("not a key set"))?;
-        if let Some(put) = self.bindings.cache().and_then(|cache| cache.put(CACHE_KEY, text).ok()) {
-            // The cache is a convenience: one key set more or less fetched.
-            let _ = put.expiration_ttl(FRESH_SECS.unsigned_abs()).execute().await;
-        }
+        self.cache(&text).await;
         Ok(keep(keys, now, now))
+    }
+
+    /// A failure changes nothing but who fetches next.
+    async fn cache(&self, text: &str) {
+        let Some(cache) = self.bindings.cache() else { return };
+        let options = Object::new();
+        let life = JsValue::from_f64(f64::from(FRESH_SECS));
+        let _ = Reflect::set(&options, &JsValue::from_str("expirationTtl"), &life);
+        let _ = js::call(&cache, "put", &[CACHE_KEY.into(), text.into(), options.into()]).await;
     }
 
     async fn document(&self, url: &str) -> Result<String, JsValue> {

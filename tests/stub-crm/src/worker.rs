@@ -86,7 +86,9 @@ impl StubCrmObject {
         }
         let stored = self.state.storage().list().await?;
         let mut snapshot = Vec::new();
-        for number in 0..stored.get(&COUNT.into()).as_f64().map_or(0, |count| count as u32) {
+        // An earlier, longer snapshot may have left chunks behind the last one.
+        let count = stored.get(&COUNT.into()).as_f64().unwrap_or_default();
+        for number in (0_u32..).take_while(|number| f64::from(*number) < count) {
             snapshot.extend(Uint8Array::new(&stored.get(&key(number).into())).to_vec());
         }
         let mut crm: StubCrm = serde_json::from_slice(&snapshot).unwrap_or_else(|_| StubCrm::new(self.config.clone()));
