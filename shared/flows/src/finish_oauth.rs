@@ -46,6 +46,8 @@ pub struct Callback {
     pub browser_cookie: Option<String>,
     /// HubSpot's marketplace: where its own flow goes on.
     pub return_url: Option<String>,
+    /// HubSpot's marketplace: `finalize` is the second leg of a flow with a state of ours.
+    pub step: Option<String>,
     /// Of our own pages, where one is open in this browser.
     pub session: Option<Secret<String>>,
 }
@@ -110,7 +112,9 @@ async fn route(world: &World<'_>, crm: Crm, callback: &Callback) -> Result<Ended
         Some(url) if crm == Crm::Hubspot => Some(return_url(url).ok_or(Error::ReturnUrlRefused)?),
         _ => None,
     };
+    // A second leg without its state is refused here and never bounced back: HubSpot would only send it again.
     if callback.state.is_none()
+        && callback.step.is_none()
         && let Some(url) = asked
     {
         return Ok(Ended::Parked(stateless(world, crm, callback, url).await?));
@@ -164,9 +168,10 @@ async fn exchanged(
     let aad = Aad { scope: STATE_SCOPE, connection: state_hash, column: Column::PkceVerifier, generation: 0 };
     let verifier = vault::open(world.state_keys()?, &aad, &consumed.verifier_sealed).map_err(|_| Error::Unsealable)?;
     // Empty: HubSpot's marketplace made the authorize request, without a challenge of ours.
-    let grant = match verifier.expose().is_empty() {
-        true => Grant::InstallCode(code),
-        false => Grant::Code { code, verifier: &verifier },
+    let grant = if verifier.expose().is_empty() {
+        Grant::InstallCode(code)
+    } else {
+        Grant::Code { code, verifier: &verifier }
     };
     exchange(world, crm, &grant, consumed.login_host.as_deref()).await
 }

@@ -55,7 +55,7 @@ pub(crate) async fn revoke(world: &World<'_>, crm: Crm, install: &Install, token
     };
     let mut ended = true;
     for request in requests {
-        ended = world.http.send(request).await.is_ok_and(|response| response.is_success());
+        ended = provider(crm).confirms_end(&world.http.send(request).await);
     }
     ended
 }

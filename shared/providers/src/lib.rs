@@ -72,6 +72,11 @@ pub trait Provider {
         login_host: Option<&str>,
     ) -> Vec<Request>;
 
+    /// Whether an answer to one of these says that the grant is dead, be it by this call or before it.
+    fn confirms_end(&self, answer: &Answer) -> bool {
+        answer.as_ref().is_ok_and(http::Response::is_success)
+    }
+
     /// The next request for a lot, or `None` when every entry has an outcome.
     fn next_call(&self, lot: &mut Lot) -> Option<Call>;
 

@@ -1,6 +1,7 @@
 //! A person's browser: follows the redirects of a connect, with its cookie, and presses Approve or Deny.
 
 use crate::Sim;
+use flows::authenticate::Caller;
 use flows::authorize_install::authorize_install;
 use flows::finish_oauth::{Callback, Ended, Finished, Parked, Unfinished, finish_oauth};
 use flows::start_install::start_install;
@@ -20,10 +21,20 @@ impl<'a> Browser<'a> {
         Self { sim, cookie: None }
     }
 
+    /// The cookie that binds its flow.
+    pub fn cookie(&self) -> Option<String> {
+        self.cookie.clone()
+    }
+
     /// Starts as the owner of the workspace; answers the CRM's consent page.
     pub fn start(&mut self, crm: Crm, start: &Start) -> Result<String, flows::Error> {
+        self.start_as(&self.sim.caller(Role::Owner), crm, start)
+    }
+
+    /// Starts as anybody.
+    pub fn start_as(&mut self, caller: &Caller, crm: Crm, start: &Start) -> Result<String, flows::Error> {
         let world = self.sim.world();
-        let started = block_on(start_oauth(&world, &self.sim.caller(Role::Owner), crm, start))?;
+        let started = block_on(start_oauth(&world, caller, crm, start))?;
         self.cookie = Some(started.browser_cookie.as_str().to_owned());
         Ok(started.authorize_url)
     }
@@ -51,6 +62,7 @@ impl<'a> Browser<'a> {
             error: part("error"),
             browser_cookie: self.cookie.clone(),
             return_url: part("returnUrl"),
+            step: part("step"),
             session: None,
         }
     }

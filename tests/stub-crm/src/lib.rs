@@ -150,6 +150,11 @@ impl StubCrm {
         self.faults.push(fault);
     }
 
+    /// How many grants live, of both providers.
+    pub fn living_grants(&self) -> usize {
+        self.hubspot.living_grants() + self.salesforce.living_grants()
+    }
+
     /// Every code and token ever given out: what must never be found anywhere else.
     pub fn issued(&self) -> &[String] {
         &self.issued

@@ -195,9 +195,10 @@ impl HubSpot {
     pub(crate) fn install_code(&mut self, hub: &str, redirect_uri: &str, env: &mut Env<'_>) -> String {
         let code = env.issue_hubspot_code();
         let app = &env.config.hubspot;
-        let scopes = match app.required_scopes.is_empty() {
-            true => INSTALL_SCOPES.iter().map(|&scope| scope.to_owned()).collect(),
-            false => app.required_scopes.clone(),
+        let scopes = if app.required_scopes.is_empty() {
+            INSTALL_SCOPES.iter().map(|&scope| scope.to_owned()).collect()
+        } else {
+            app.required_scopes.clone()
         };
         let kept = Code {
             account: hub.to_owned(),
