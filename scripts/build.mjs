@@ -1,4 +1,4 @@
-// npm run build: every Worker, from Rust to `<folder>/build/index.js` and `index_bg.wasm`, the two files that are deployed.
+// npm run build [-- --with-tests]: every Worker, from Rust to `<folder>/build/index.js` and `index_bg.wasm`, the two files that are deployed.
 //
 // One `cargo build` for all of them, so that shared crates compile once; then wasm-bindgen, wasm-opt and esbuild for
 // each Worker whose raw wasm has changed, two at a time. `strip` must not be set in the release profile: it removes a
@@ -102,5 +102,5 @@ async function finish(worker, raw) {
 
 main(import.meta, async () => {
   await ensureToolchain();
-  await buildWorkers();
+  await buildWorkers({ withTests: process.argv.includes("--with-tests") });
 });

@@ -77,7 +77,7 @@ export function wranglerConfig(worker, { origin, folder }) {
   config.no_bundle = true;
   config.find_additional_modules = true;
   config.base_dir = dirname(config.main);
-  config.rules = [{ type: "CompiledWasm", globs: ["*.wasm"] }];
+  config.rules = [{ type: "CompiledWasm", globs: ["*.wasm"], fallthrough: false }];
   return config;
 }
 
