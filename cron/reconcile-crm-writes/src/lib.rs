@@ -6,5 +6,8 @@ use worker::{Env, ScheduleContext, ScheduledEvent, event};
 
 #[event(scheduled)]
 async fn scheduled(_: ScheduledEvent, env: Env, _: ScheduleContext) {
-    edge::scheduled("reconcile-crm-writes", Uses::NONE.queue(), env, async |world| reconcile_writes(world).await.map(|_| ())).await;
+    edge::scheduled("reconcile-crm-writes", Uses::NONE.queue(), env, async |world| {
+        reconcile_writes(world).await.map(|_| ())
+    })
+    .await;
 }

@@ -1,8 +1,8 @@
 //! What a gate lives in: the object's bindings, its timers, and the promise that a refresh runs to its end.
 
 use async_trait::async_trait;
-use edge::{Ports, Uses};
 use edge::log::Lines;
+use edge::{Ports, Uses};
 use flows::World;
 use flows::gate_keeper::{Host, Task};
 use flows::world::Log;

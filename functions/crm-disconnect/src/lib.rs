@@ -1,6 +1,7 @@
 //! `POST /functions/v1/crm-disconnect` with `{"crm": "hubspot"}`: forgets the tokens and revokes them at the CRM.
+//! Also the button on our own page of connections, a form with a session.
 
-use edge::{Door, Incoming, Reply, Served, Uses, caller, serve};
+use edge::{Door, Incoming, Reply, Served, Uses, serve, session};
 use flows::Error;
 use flows::disconnect::disconnect;
 use model::Crm;
@@ -16,7 +17,12 @@ async fn fetch(request: Incoming, env: Env, _: Context) -> Served {
         if request.method() != "POST" {
             return Ok(Reply::method_not_allowed("POST"));
         }
-        let caller = caller::of(world, request).await?;
+        let (caller, form) = session::caller_or_form(world, request).await?;
+        if let Some(form) = form {
+            let crm = form.field("crm")?.and_then(Crm::parse).ok_or(Error::UnknownCrm)?;
+            disconnect(world, &caller, crm).await?;
+            return Ok(Reply::see_other("/connect".to_owned()));
+        }
         let body = request.json(BODY_BYTES_MAX).await?;
         let crm = body.get("crm").and_then(|crm| crm.as_str()).and_then(Crm::parse).ok_or(Error::UnknownCrm)?;
         let done = disconnect(world, &caller, crm).await?;

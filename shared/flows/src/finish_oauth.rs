@@ -168,11 +168,8 @@ async fn exchanged(
     let aad = Aad { scope: STATE_SCOPE, connection: state_hash, column: Column::PkceVerifier, generation: 0 };
     let verifier = vault::open(world.state_keys()?, &aad, &consumed.verifier_sealed).map_err(|_| Error::Unsealable)?;
     // Empty: HubSpot's marketplace made the authorize request, without a challenge of ours.
-    let grant = if verifier.expose().is_empty() {
-        Grant::InstallCode(code)
-    } else {
-        Grant::Code { code, verifier: &verifier }
-    };
+    let grant =
+        if verifier.expose().is_empty() { Grant::InstallCode(code) } else { Grant::Code { code, verifier: &verifier } };
     exchange(world, crm, &grant, consumed.login_host.as_deref()).await
 }
 

@@ -4,23 +4,31 @@ use std::fmt;
 
 /// A complete HTML document. Made by the page functions of this crate and nowhere else.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Html(pub(crate) String);
+pub struct Html {
+    pub(crate) text: String,
+    pub(crate) forms: bool,
+}
 
 impl Html {
     /// The document.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// Whether it has forms, which its policy must allow.
+    pub const fn has_forms(&self) -> bool {
+        self.forms
     }
 
     /// The document, as a body to send.
     pub fn into_string(self) -> String {
-        self.0
+        self.text
     }
 }
 
 impl fmt::Display for Html {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 

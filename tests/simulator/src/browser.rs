@@ -53,9 +53,8 @@ impl<'a> Browser<'a> {
     /// What a redirect to our callback brings, with this browser's cookie.
     fn brought(&self, location: &str) -> Callback {
         let query = location.split_once('?').map_or("", |(_, query)| query);
-        let part = |name: &str| {
-            query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=')).map(|v| decoded(v))
-        };
+        let part =
+            |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=')).map(decoded);
         Callback {
             state: part("state"),
             code: part("code").map(Secret::new),

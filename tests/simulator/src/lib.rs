@@ -71,6 +71,9 @@ impl Sim {
     }
 
     /// Adds a workspace whose tables are in another shard, with the same people.
+    ///
+    /// # Panics
+    /// When it cannot be written.
     pub fn seed_workspace_on(&self, id: &str, shard: &str) {
         let workspace = workspace(id);
         let now = self.now();
@@ -170,7 +173,7 @@ impl Sim {
         let back_end = Caller { actor: "token:ci".to_owned(), ..caller.clone() };
         let ask = LinkRequest { user_id: Some(user), page: Page::Claim, return_to: None };
         let link = pollster::block_on(mint_link(&self.world(), &back_end, &ask));
-        let url = link.map(|link| link.url).unwrap_or_else(|error| unreachable!("{error}"));
+        let url = link.map_or_else(|error| unreachable!("{error}"), |link| link.url);
         let secret = url.rsplit_once("link=").map_or("", |(_, secret)| secret);
         let opened = pollster::block_on(open_link(&self.world(), secret, None));
         Secret::new(opened.unwrap_or_else(|error| unreachable!("{error}")).session.as_str().to_owned())

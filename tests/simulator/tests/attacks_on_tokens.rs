@@ -187,11 +187,8 @@ struct Yielding<'a>(&'a Sim, Rc<Cell<u64>>);
 impl Db for Yielding<'_> {
     async fn batch(&self, statements: Vec<Statement>) -> Result<Vec<Outcome>, DbError> {
         let mut yielded = false;
-        std::future::poll_fn(|_| match std::mem::replace(&mut yielded, true) {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
-        })
-        .await;
+        std::future::poll_fn(|_| if std::mem::replace(&mut yielded, true) { Poll::Ready(()) } else { Poll::Pending })
+            .await;
         self.1.set(self.1.get() + 1);
         self.0.ports.db.batch(statements).await
     }
