@@ -40,8 +40,7 @@ for (const crm of crms) {
 
 test("the reconciler leaves them at rest", async () => {
   const before = await conduit.rows("SELECT * FROM crm_write_log ORDER BY crm, idempotency_key");
-  const job = await conduit.miniflare.getWorker("reconcile-crm-writes");
-  const calls = await standIn.calls(() => job.scheduled());
+  const calls = await standIn.calls(() => conduit.cron("reconcile-crm-writes"));
   assert.deepEqual(calls, {});
   assert.deepEqual(await conduit.rows("SELECT * FROM crm_write_log ORDER BY crm, idempotency_key"), before);
 });

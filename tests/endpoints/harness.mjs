@@ -46,9 +46,9 @@ export async function startConduit(options) {
 /**
  * Starts everything, or the Workers named in `only`. `vars` are laid over every Worker's variables, those in `unset` are
  * taken away, so that the Worker's own default counts; `crm` are variables of the stand-in alone; `outside` answers what
- * a Worker fetches from the world.
+ * a Worker fetches from the world; `edit` may change a Worker's options, as miniflare takes them, before it starts.
  */
-export async function launch({ only = null, vars = {}, unset = [], crm = {}, outside = () => null } = {}) {
+export async function launch({ only = null, vars = {}, unset = [], crm = {}, outside = () => null, edit = () => {} } = {}) {
   const secrets = makeSecrets();
   const persisted = mkdtempSync(join(tmpdir(), "conduit-endpoints-"));
   const seen = { logs: [], responses: [], fetched: [], apiTokens: new Set(), onceOnly: new Set() };
@@ -64,6 +64,7 @@ export async function launch({ only = null, vars = {}, unset = [], crm = {}, out
       worker.modules.unshift({ type: "ESModule", path: join(worker.modulesRoot, "tap.js"), contents: tap });
     }
   }
+  workers.forEach(edit);
   const miniflare = new Miniflare({
     workers,
     cf: false,
@@ -169,6 +170,12 @@ class Conduit {
     });
   }
 
+  /** Runs a cron Worker now. */
+  async cron(name) {
+    const { outcome } = await (await this.miniflare.getWorker(name)).scheduled();
+    assert.equal(outcome, "ok");
+  }
+
   rows(sql, ...binds) {
     return this.db.prepare(sql).bind(...binds).all().then(({ results }) => results);
   }
@@ -225,6 +232,11 @@ class StandIn {
     await work();
     const now = (await this.ledger()).calls;
     return Object.fromEntries(Object.entries(now).map(([key, count]) => [key, count - (before[key] ?? 0)]).filter(([, count]) => count > 0));
+  }
+
+  /** Moves the stand-in's clock on. */
+  later(seconds) {
+    return this.control("clock", { advance_ms: seconds * 1000 });
   }
 
   fault(...faults) {

@@ -43,7 +43,7 @@ test("a run through connects, refusals, writes, refreshes, failures and disconne
     await conduit.fetch("crm-writes", { token: acme.service, query: { limit: 100 } });
     await conduit.fetch("crm-disconnect", { token: acme.service, json: { crm } });
   }
-  await (await conduit.miniflare.getWorker("reconcile-crm-writes")).scheduled();
+  await conduit.cron("reconcile-crm-writes");
   const issued = await standIn.tokens();
   assert.ok(issued.length >= 10, `${issued.length} codes and tokens were given out`);
   assert.ok(seen.logs.some(({ message }) => message.startsWith("queue message ")), "queue messages are among what is searched");

@@ -12,7 +12,7 @@ const BODY_BYTES_MAX: usize = 1_024;
 
 #[event(fetch)]
 async fn fetch(request: Incoming, env: Env, _: Context) -> Served {
-    let door = Door::using("crm-disconnect", Uses::NONE.signatures().http().gate());
+    let door = Door::using("crm-disconnect", Uses::NONE.signatures().http().gate().tokens());
     serve(door, request, env, async |world, request| {
         if request.method() != "POST" {
             return Ok(Reply::method_not_allowed("POST"));

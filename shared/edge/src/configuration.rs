@@ -11,7 +11,7 @@ use model::{Crm, Secret};
 use providers::oauth::AppCredentials;
 use worker::Env;
 
-use crate::{bindings, js};
+use crate::{Uses, bindings, js};
 
 /// Everything a deployment configures.
 pub struct Configuration {
@@ -34,11 +34,11 @@ thread_local! {
 }
 
 /// The configuration of this isolate. A refusal is not kept: it is found again, and said again, in every request.
-pub fn of(env: &Env) -> Result<Rc<Configuration>, Error> {
+pub fn of(env: &Env, uses: &Uses) -> Result<Rc<Configuration>, Error> {
     if let Some(read) = READ.with(|cell| cell.get().cloned()) {
         return Ok(read);
     }
-    let mut configuration = read(&|name| js::text(env.as_ref(), name))?;
+    let mut configuration = read(&|name| js::text(env.as_ref(), name), uses)?;
     configuration.databases = bindings::database_names(env);
     let configuration = Rc::new(configuration);
     READ.with(|cell| {
@@ -48,12 +48,8 @@ pub fn of(env: &Env) -> Result<Rc<Configuration>, Error> {
 }
 
 /// Reads variables and secrets by name; blank ones count as absent.
-pub fn read(text: &dyn Fn(&str) -> Option<String>) -> Result<Configuration, Error> {
-    let keys = Keys {
-        tokens: keyring(text, "TOKEN_ENC_KEY_B64", Some("TOKEN_ENC_KEY_PREVIOUS_B64"))?,
-        states: keyring(text, "STATE_ENC_KEY_B64", None)?,
-        jwt_secret: jwt_secret(text)?,
-    };
+pub fn read(text: Text<'_>, uses: &Uses) -> Result<Configuration, Error> {
+    let keys = Keys { tokens: (uses.tokens)(text)?, states: (uses.states)(text)?, jwt_secret: jwt_secret(text)? };
     let public_origin = text("PUBLIC_ORIGIN").map(|origin| origin.trim().trim_end_matches('/').to_owned());
     let jwks_url = text("JWKS_URL");
     let settings = Settings {
@@ -74,11 +70,22 @@ pub fn read(text: &dyn Fn(&str) -> Option<String>) -> Result<Configuration, Erro
     Ok(Configuration { keys, settings, jwks_url, token_egress_url, expose_counts, databases: Vec::new() })
 }
 
-fn keyring(
-    text: &dyn Fn(&str) -> Option<String>,
-    current: &'static str,
-    previous: Option<&'static str>,
-) -> Result<Option<Keyring>, Error> {
+/// A variable or secret by its name.
+pub type Text<'a> = &'a dyn Fn(&str) -> Option<String>;
+/// Reads a keyring, where the Worker has one.
+pub type ReadKeyring = fn(Text<'_>) -> Result<Option<Keyring>, Error>;
+
+/// The keys that open tokens.
+pub fn token_keys(text: Text<'_>) -> Result<Option<Keyring>, Error> {
+    keyring(text, "TOKEN_ENC_KEY_B64", Some("TOKEN_ENC_KEY_PREVIOUS_B64"))
+}
+
+/// The keys that open what a flow in progress keeps.
+pub fn state_keys(text: Text<'_>) -> Result<Option<Keyring>, Error> {
+    keyring(text, "STATE_ENC_KEY_B64", None)
+}
+
+fn keyring(text: Text<'_>, current: &'static str, previous: Option<&'static str>) -> Result<Option<Keyring>, Error> {
     let Some(key) = text(current) else { return Ok(None) };
     let older = previous.and_then(text).map(Secret::new);
     Keyring::from_base64(&Secret::new(key), older.as_ref()).map(Some).map_err(|error| {
@@ -97,7 +104,7 @@ fn keyring(
     })
 }
 
-fn jwt_secret(text: &dyn Fn(&str) -> Option<String>) -> Result<Option<Secret<String>>, Error> {
+fn jwt_secret(text: Text<'_>) -> Result<Option<Secret<String>>, Error> {
     match text("JWT_HS256_SECRET") {
         Some(secret) if secret.len() < crypto::jwt::SECRET_BYTES_MIN => Err(Error::SecretMissing("JWT_HS256_SECRET")),
         secret => Ok(secret.map(Secret::new)),
@@ -105,11 +112,7 @@ fn jwt_secret(text: &dyn Fn(&str) -> Option<String>) -> Result<Option<Secret<Str
 }
 
 /// The app is set up where its client id is given; a Worker that never speaks to the token endpoint has no secret.
-fn app(
-    crm: Crm,
-    public_origin: Option<&str>,
-    text: &dyn Fn(&str) -> Option<String>,
-) -> Result<Option<AppCredentials>, Error> {
+fn app(crm: Crm, public_origin: Option<&str>, text: Text<'_>) -> Result<Option<AppCredentials>, Error> {
     let prefix = match crm {
         Crm::Hubspot => "HUBSPOT",
         Crm::Salesforce => "SALESFORCE",
@@ -134,13 +137,21 @@ fn list(text: Option<&str>, separator: char) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::{Configuration, read};
+    use crate::Uses;
     use flows::Error;
 
     const KEY: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
     const OTHER: &str = "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=";
 
     fn with(pairs: &[(&str, &str)]) -> Result<Configuration, Error> {
-        read(&|name| pairs.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned()))
+        let uses = Uses::NONE.tokens().states();
+        read(&|name| pairs.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned()), &uses)
+    }
+
+    #[test]
+    fn a_key_that_is_not_named_is_not_read() {
+        let it = read(&|name| (name == "TOKEN_ENC_KEY_B64").then(|| "not a key".to_owned()), &Uses::NONE).unwrap();
+        assert!(it.keys.tokens.is_none());
     }
 
     #[test]

@@ -64,7 +64,7 @@ impl Door {
 
     /// A door that the CRM sends browsers to: it calls the provider and tells the gate.
     pub const fn browser(worker: &'static str, page: ErrorPage) -> Self {
-        Self { worker, page: Some(page), uses: Uses::NONE.http().gate() }
+        Self { worker, page: Some(page), uses: Uses::NONE.http().gate().tokens().states() }
     }
 
     /// A door of pages of ours: a refusal is a page where a browser asks.

@@ -35,7 +35,7 @@ impl Ports {
     pub fn open(env: &Env, log: &Rc<Lines>, uses: Uses) -> Result<Self, Error> {
         let parts = Parts {
             bindings: Rc::new(Bindings::from_env(env)),
-            configuration: configuration::of(env)?,
+            configuration: configuration::of(env, &uses)?,
             log: log.clone(),
         };
         let open = |name: &str| {

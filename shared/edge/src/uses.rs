@@ -1,5 +1,6 @@
-//! Which ports a Worker uses. What it does not name is not linked into its wasm, and answers "unavailable" if it is asked
-//! after all: a port is a few kilobytes, and an OAuth start never speaks to a provider.
+//! Which ports and keys a Worker uses. What it does not name is not linked into its wasm, and answers "unavailable" if it is
+//! asked after all: a port is a few kilobytes, and an OAuth start never speaks to a provider. A keyring that is not named is
+//! not read either, even where somebody gave the Worker the secret.
 
 use std::rc::Rc;
 
@@ -12,7 +13,7 @@ use model::doorbell::Doorbell;
 use providers::http::{Answer, NoAnswer, Request};
 
 use crate::bindings::Bindings;
-use crate::configuration::Configuration;
+use crate::configuration::{self, Configuration, ReadKeyring};
 use crate::gate::Gates;
 use crate::http::Fetch;
 use crate::log::Lines;
@@ -33,6 +34,8 @@ pub struct Uses {
     pub(crate) gate: fn(&Parts) -> Box<dyn Gate>,
     pub(crate) queue: fn(&Parts) -> Box<dyn Queue>,
     pub(crate) signatures: fn(&Parts) -> Box<dyn Signatures>,
+    pub(crate) tokens: ReadKeyring,
+    pub(crate) states: ReadKeyring,
 }
 
 impl Uses {
@@ -42,7 +45,23 @@ impl Uses {
         gate: |_| Box::new(Unnamed),
         queue: |_| Box::new(Unnamed),
         signatures: |_| Box::new(Unnamed),
+        tokens: |_| Ok(None),
+        states: |_| Ok(None),
     };
+
+    /// And the keys that open tokens.
+    #[must_use]
+    pub const fn tokens(mut self) -> Self {
+        self.tokens = configuration::token_keys;
+        self
+    }
+
+    /// And the keys that open what a flow in progress keeps.
+    #[must_use]
+    pub const fn states(mut self) -> Self {
+        self.states = configuration::state_keys;
+        self
+    }
 
     /// And the way to the providers.
     #[must_use]

@@ -11,6 +11,7 @@ pub mod http;
 pub mod lot;
 pub mod oauth;
 
+pub mod adapter;
 pub mod failure;
 pub mod hubspot;
 pub mod salesforce;
@@ -19,6 +20,8 @@ pub mod stub;
 mod encode;
 mod hostile;
 
+pub use adapter::{Adapter, provider};
+
 use http::{Answer, Request};
 use lot::{Call, Lot};
 use model::connection::ConnectionFacts;
@@ -26,7 +29,7 @@ use model::write::Failure;
 use model::{Crm, Secret};
 use oauth::{Account, AppCredentials, AuthorizeRequest, Grant, Token, TokenRefusal};
 
-/// One CRM's adapter. Object-safe and synchronous.
+/// One CRM's adapter. Object-safe and synchronous; [`Adapter`] chooses one by [`Crm`].
 pub trait Provider {
     /// Which CRM.
     fn crm(&self) -> Crm;
@@ -91,12 +94,4 @@ pub trait Provider {
 
     /// Reads the health check's answer. A failure's `not_before` is not set: checks have their own schedule.
     fn read_health(&self, answer: &Answer, facts: &ConnectionFacts) -> Result<(), Failure>;
-}
-
-/// The adapter of a CRM.
-pub fn provider(crm: Crm) -> &'static dyn Provider {
-    match crm {
-        Crm::Hubspot => &hubspot::HubSpot,
-        Crm::Salesforce => &salesforce::Salesforce,
-    }
 }
