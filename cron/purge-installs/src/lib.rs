@@ -6,6 +6,8 @@ use worker::{Env, ScheduleContext, ScheduledEvent, event};
 
 #[event(scheduled)]
 async fn scheduled(_: ScheduledEvent, env: Env, _: ScheduleContext) {
-    edge::scheduled("purge-installs", Uses::NONE.http(), env, async |world| purge_installs(world).await.map(|_| ()))
-        .await;
+    edge::scheduled("purge-installs", Uses::NONE.http().tokens(), env, async |world| {
+        purge_installs(world).await.map(|_| ())
+    })
+    .await;
 }

