@@ -44,10 +44,7 @@ pub async fn start(world: &World<'_>, request: &Request, crm: Crm) -> Result<Rep
     let started = match request.method().as_str() {
         "GET" => start_by_link(world, request, crm).await?,
         "POST" if session::is_form(request) => {
-            let form = session::form(world, request).await?;
-            let start = Start { return_to: form.session.return_to.clone(), login_host: None };
-            let started = start_oauth(world, &form.caller()?, crm, &start).await?;
-            return Ok(sent(crm, &started, Reply::see_other(started.authorize_url.clone())));
+            return Ok(session::refused_as_page(start_by_form(world, request, crm).await, request));
         }
         _ => return Ok(Reply::method_not_allowed("GET, POST")),
     };
@@ -58,6 +55,13 @@ pub async fn start(world: &World<'_>, request: &Request, crm: Crm) -> Result<Rep
         Reply::json(200, &answer)
     };
     Ok(sent(crm, &started, reply))
+}
+
+async fn start_by_form(world: &World<'_>, request: &Request, crm: Crm) -> Result<Reply, Error> {
+    let form = session::form(world, request).await?;
+    let start = Start { return_to: form.session.return_to.clone(), login_host: None };
+    let started = start_oauth(world, &form.caller()?, crm, &start).await?;
+    Ok(sent(crm, &started, Reply::see_other(started.authorize_url.clone())))
 }
 
 async fn start_by_link(world: &World<'_>, request: &Request, crm: Crm) -> Result<Started, Error> {

@@ -1,13 +1,13 @@
-//! The session of a browser on our own pages, over HTTP: its cookies, its forms, and callers who are one or the other.
+//! The session of a browser on our own pages, over HTTP: its cookies and its forms.
 //!
 //! A session's cookie is never enough to change anything: a form needs its token, and must not come from elsewhere. An
 //! API call has its `Authorization` header, which no other site's form can send.
 
-use flows::authenticate::{Caller, authenticate};
+use flows::authenticate::Caller;
 use flows::read_session::{PageSession, read_session};
 use flows::{Error, World};
 
-use crate::{Request, query};
+use crate::{Reply, Request, query};
 
 /// The cookie of a session.
 pub const SESSION: &str = "__Host-conduit-session";
@@ -52,12 +52,29 @@ pub fn is_form(request: &Request) -> bool {
     request.bearer().is_none() && request.header("content-type").is_some_and(|kind| kind.starts_with(form))
 }
 
+/// Whether the request comes from a page of this origin. Chromium sends `Origin: null` from a page whose policy is
+/// `no-referrer`, as ours is; `Sec-Fetch-Site`, which no page can set, tells then. A browser that has neither has the token.
+fn is_own(request: &Request, own: &str) -> bool {
+    match (request.header("sec-fetch-site"), request.header("origin")) {
+        (Some(site), Some(origin)) => site == "same-origin" && (origin == own || origin == "null"),
+        (Some(site), None) => site == "same-origin",
+        (None, Some(origin)) => origin == own,
+        (None, None) => true,
+    }
+}
+
+/// A refusal of a form as a page: a person pressed a button.
+pub fn refused_as_page(outcome: Result<Reply, Error>, request: &Request) -> Reply {
+    outcome.unwrap_or_else(|error| {
+        let page = || pages::refused("That did not work", error.code(), &error.to_string(), None, request.id());
+        let page = request.accepts_html().then(page);
+        Reply::refused(error, page)
+    })
+}
+
 /// Reads a form: of this origin, of this session, with its token.
 pub async fn form(world: &World<'_>, request: &Request) -> Result<Form, Error> {
-    let own = &world.settings.public_origin;
-    let foreign = request.header("origin").is_some_and(|origin| origin != *own)
-        || request.header("sec-fetch-site").is_some_and(|site| site != "same-origin");
-    if foreign {
+    if !is_own(request, &world.settings.public_origin) {
         return Err(Error::FormRefused);
     }
     let session = of(world, request).await?;
@@ -65,14 +82,4 @@ pub async fn form(world: &World<'_>, request: &Request) -> Result<Form, Error> {
     let fields = query::pairs(&String::from_utf8_lossy(&body));
     session.check_form(query::once(&fields, "form_token")?)?;
     Ok(Form { session, fields })
-}
-
-/// The caller of a request that may be an API call or a form of ours; a form is answered, too.
-pub async fn caller_or_form(world: &World<'_>, request: &Request) -> Result<(Caller, Option<Form>), Error> {
-    if is_form(request) {
-        let form = form(world, request).await?;
-        return Ok((form.caller()?, Some(form)));
-    }
-    let caller = authenticate(world, request.bearer(), request.query("workspace_id")?).await?;
-    Ok((caller, None))
 }
