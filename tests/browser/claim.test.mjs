@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
+import { after, before, beforeEach, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { withLocal } from "../../scripts/local.mjs";
 import { at } from "../../scripts/repo.mjs";
@@ -34,8 +34,13 @@ before(async () => {
       { port },
     ).catch(reject);
   });
-  await standIn("reset", {});
+});
+
+/** Every test begins with nothing connected and nothing in the CRMs. */
+beforeEach(async () => {
+  if (skip) return;
   for (const crm of ["hubspot", "salesforce"]) await disconnect(crm);
+  await standIn("reset", {});
 });
 
 after(async () => {
@@ -79,7 +84,7 @@ async function writesATask(crm, object) {
     object_type: "thread",
     object_id: "t-1",
     contact: { email: "ada@customer.example", last_name: "Lovelace" },
-    task: { subject: "Call back", text: "Asked for a quote." },
+    task: { subject: "Call back", due_at: "2026-11-27T09:00:00Z", text: "Asked for a quote." },
   });
   assert.equal(status, 202, JSON.stringify(body));
   for (let tries = 0; tries < 150; tries += 1) {
@@ -118,7 +123,6 @@ test("HubSpot, with a sign-in: marketplace, consent, claim, a task", { skip }, a
 
 test("HubSpot, without a sign-in: marketplace, claim page, consent, a task", { skip }, async () => {
   const { page } = browser;
-  await standIn("reset", {});
   await page.goto(`${local.origin}/marketplace/hubspot`);
   await page.press("Install app");
   assert.match(await page.url(), /\/marketplace\/hubspot\/finish\?hub_id=4242$/, "back at HubSpot: no loop");
