@@ -4,7 +4,7 @@
 // is the one at the root. The folder's name is the package's and the Worker's name. wrangler.toml is what production
 // gets; a local run lays an overlay over it, and nothing else:
 //
-// - vars: STAND_IN_ORIGIN, PUBLIC_ORIGIN and RETURN_TO_ORIGINS are this machine's origin, DRY_RUN is "false";
+// - vars: STAND_IN_ORIGIN, PUBLIC_ORIGIN, RETURN_TO_ORIGINS and SIGN_IN_URL are this machine's origin, DRY_RUN is "false";
 // - a service binding STAND_IN to the Worker stub-crm, the stand-in CRM. Production has no such Worker and no binding.
 //
 // `npm start` writes the overlaid configuration to .local/workers/<name>/wrangler.json for `wrangler dev`
@@ -59,6 +59,7 @@ export const localVars = (origin) => ({
   DRY_RUN: "false",
   PUBLIC_ORIGIN: origin,
   RETURN_TO_ORIGINS: origin,
+  SIGN_IN_URL: `${origin}/`,
   STAND_IN_ORIGIN: origin,
 });
 

@@ -1,8 +1,9 @@
 //! `POST /functions/v1/crm-disconnect` with `{"crm": "hubspot"}`: forgets the tokens and revokes them at the CRM.
+//! Also the button on our own page of connections, a form with a session.
 
-use edge::{Door, Incoming, Reply, Served, Uses, caller, serve};
-use flows::Error;
+use edge::{Door, Incoming, Reply, Request, Served, Uses, caller, serve, session};
 use flows::disconnect::disconnect;
+use flows::{Error, World};
 use model::Crm;
 use worker::{Context, Env, event};
 
@@ -16,6 +17,9 @@ async fn fetch(request: Incoming, env: Env, _: Context) -> Served {
         if request.method() != "POST" {
             return Ok(Reply::method_not_allowed("POST"));
         }
+        if session::is_form(request) {
+            return Ok(session::refused_as_page(by_form(world, request).await, request));
+        }
         let caller = caller::of(world, request).await?;
         let body = request.json(BODY_BYTES_MAX).await?;
         let crm = body.get("crm").and_then(|crm| crm.as_str()).and_then(Crm::parse).ok_or(Error::UnknownCrm)?;
@@ -23,4 +27,12 @@ async fn fetch(request: Incoming, env: Env, _: Context) -> Served {
         Ok(Reply::json(200, &done))
     })
     .await
+}
+
+/// The button on our own page.
+async fn by_form(world: &World<'_>, request: &Request) -> Result<Reply, Error> {
+    let form = session::form(world, request).await?;
+    let crm = form.field("crm")?.and_then(Crm::parse).ok_or(Error::UnknownCrm)?;
+    disconnect(world, &form.caller()?, crm).await?;
+    Ok(Reply::see_other("/connect".to_owned()))
 }

@@ -18,20 +18,26 @@ pub enum Route {
 }
 
 /// A function's name, and its service binding in wrangler.toml.
-const FUNCTIONS: [(&str, &str); 7] = [
+const FUNCTIONS: [(&str, &str); 9] = [
     ("hubspot-oauth-start", "HUBSPOT_OAUTH_START"),
     ("hubspot-oauth-callback", "HUBSPOT_OAUTH_CALLBACK"),
     ("salesforce-oauth-start", "SALESFORCE_OAUTH_START"),
     ("salesforce-oauth-callback", "SALESFORCE_OAUTH_CALLBACK"),
+    ("claim-install", "CLAIM_INSTALL"),
+    ("connect-sessions", "CONNECT_SESSIONS"),
     ("crm-connections", "CRM_CONNECTIONS"),
     ("crm-disconnect", "CRM_DISCONNECT"),
     ("crm-writes", "CRM_WRITES"),
 ];
 
+/// Pages that people see in their address bar, and the function that shows each.
+const PAGES: [(&str, &str); 2] = [("/claim-install", "CLAIM_INSTALL"), ("/connect", "CONNECT_SESSIONS")];
+
 /// Where a path leads; `/functions/v1/{name}` and everything below it are the function's.
 pub fn route(path: &str) -> Route {
     let Some(below) = path.strip_prefix("/functions/v1/") else {
-        return if path == "/" { Route::Welcome } else { Route::Elsewhere };
+        let page = PAGES.iter().find(|(known, _)| *known == path).map(|(_, binding)| Route::Function(binding));
+        return page.unwrap_or(if path == "/" { Route::Welcome } else { Route::Elsewhere });
     };
     match below {
         "health" => return Route::Health,
@@ -61,6 +67,10 @@ mod tests {
             ("/functions/v1/crm-write-processor", Route::Unknown),
             ("/functions/v1/", Route::Unknown),
             ("/functions/v1", Route::Elsewhere),
+            ("/claim-install", Route::Function("CLAIM_INSTALL")),
+            ("/claim-install/", Route::Elsewhere),
+            ("/functions/v1/claim-install", Route::Function("CLAIM_INSTALL")),
+            ("/connect", Route::Function("CONNECT_SESSIONS")),
             ("/oauth/authorize", Route::Elsewhere),
             ("//functions/v1/crm-writes", Route::Elsewhere),
             ("/functions/v1/..%2fcrm-writes", Route::Unknown),

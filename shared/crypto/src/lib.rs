@@ -13,6 +13,7 @@ pub mod idempotency;
 pub mod jwt;
 pub mod keyring;
 pub mod mac;
+pub mod one_time;
 pub mod pii;
 pub mod pkce;
 pub mod random;

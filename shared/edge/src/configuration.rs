@@ -61,6 +61,7 @@ pub fn read(text: Text<'_>, uses: &Uses) -> Result<Configuration, Error> {
         jwt_issuer: text("JWT_ISSUER"),
         jwt_audience: text("JWT_AUDIENCE"),
         jwks: jwks_url.is_some(),
+        sign_in_url: text("SIGN_IN_URL"),
         stand_in_origin: text("STAND_IN_ORIGIN"),
         public_origin: public_origin.unwrap_or_default(),
     };

@@ -67,6 +67,11 @@ impl Door {
         Self { worker, page: Some(page), uses: Uses::NONE.http().gate().tokens().states() }
     }
 
+    /// A door of pages of ours: a refusal is a page where a browser asks.
+    pub const fn page(worker: &'static str, uses: Uses, page: ErrorPage) -> Self {
+        Self { worker, page: Some(page), uses }
+    }
+
     /// A door for authenticated callers that uses more: `Door::using("crm-writes", Uses::NONE.signatures().queue())`.
     pub const fn using(worker: &'static str, uses: Uses) -> Self {
         Self { worker, page: None, uses }

@@ -7,7 +7,9 @@
 pub mod bindings;
 pub mod body;
 pub mod caller;
+pub mod claim;
 pub mod configuration;
+pub mod connect;
 pub mod consume;
 pub mod db;
 pub mod entry;
@@ -25,6 +27,7 @@ pub mod reply;
 pub mod request;
 pub mod respond;
 pub mod rounds;
+pub mod session;
 pub mod signatures;
 pub mod uses;
 pub mod waiting;

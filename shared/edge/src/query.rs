@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use flows::Error;
+
 /// Path and query of an absolute URL as the runtime writes it: the first `/` after the host begins the path, and `?` and
 /// `#` within the path are always encoded.
 pub fn split_url(url: &str) -> (&str, &str) {
@@ -22,6 +24,15 @@ pub fn pairs(query: &str) -> Vec<(String, String)> {
             (decode(name), decode(value))
         })
         .collect()
+}
+
+/// The value of a name. Given twice it is refused: two readers of one text must not disagree (RFC 6749, section 3.1).
+pub fn once<'a>(pairs: &'a [(String, String)], name: &'static str) -> Result<Option<&'a str>, Error> {
+    let mut values = pairs.iter().filter(|(n, _)| n == name).map(|(_, value)| value.as_str());
+    match (values.next(), values.next()) {
+        (value, None) => Ok(value),
+        _ => Err(Error::Parameter { name, rule: "must be given once" }),
+    }
 }
 
 fn decode(text: &str) -> String {

@@ -50,11 +50,7 @@ impl Request {
 
     /// A query parameter. Given twice it is refused: two readers of one URL must not disagree (RFC 6749, section 3.1).
     pub fn query(&self, name: &'static str) -> Result<Option<&str>, Error> {
-        let mut values = self.query.iter().filter(|(n, _)| n == name).map(|(_, value)| value.as_str());
-        match (values.next(), values.next()) {
-            (value, None) => Ok(value),
-            _ => Err(Error::Parameter { name, rule: "must be given once" }),
-        }
+        query::once(&self.query, name)
     }
 
     /// A header.

@@ -126,18 +126,18 @@ pub fn answer(reply: &Reply, request_id: &str, counts: Option<&str>) -> Outgoing
 struct Body<'a> {
     text: Option<&'a str>,
     content_type: Option<&'static str>,
-    is_page: bool,
+    page: Option<&'a Html>,
 }
 
 impl<'a> Body<'a> {
-    const NONE: Self = Self { text: None, content_type: None, is_page: false };
+    const NONE: Self = Self { text: None, content_type: None, page: None };
 
     fn page(page: &'a Html) -> Self {
-        Self { text: Some(page.as_str()), content_type: Some("text/html; charset=utf-8"), is_page: true }
+        Self { text: Some(page.as_str()), content_type: Some("text/html; charset=utf-8"), page: Some(page) }
     }
 
     const fn problem(text: &'a str) -> Self {
-        Self { text: Some(text), content_type: Some("application/problem+json"), is_page: false }
+        Self { text: Some(text), content_type: Some("application/problem+json"), page: None }
     }
 }
 
@@ -167,7 +167,7 @@ fn try_response(
     for (name, value) in EVERYWHERE {
         headers.set(name, value)?;
     }
-    headers.set("Content-Security-Policy", &policy(body.is_page))?;
+    headers.set("Content-Security-Policy", &policy(body.page))?;
     headers.set("X-Request-Id", request_id)?;
     if let Some(content_type) = body.content_type {
         headers.set("Content-Type", content_type)?;
@@ -185,16 +185,15 @@ fn try_response(
     Outgoing::new_with_opt_str_and_init(body.text, &init)
 }
 
-/// A page may use the one stylesheet of `pages`, by its hash; what is not a page may do nothing.
-fn policy(is_page: bool) -> Cow<'static, str> {
-    if is_page {
-        let style = pages::STYLE_SHA256;
-        Cow::Owned(format!(
-            "default-src 'none'; style-src 'sha256-{style}'; form-action 'none'; frame-ancestors 'none'; base-uri 'none'"
-        ))
-    } else {
-        Cow::Borrowed("default-src 'none'; frame-ancestors 'none'")
-    }
+/// A page may use the one stylesheet of `pages`, by its hash, and send its forms where `pages` says; what is not a page may do
+/// nothing.
+fn policy(page: Option<&Html>) -> Cow<'static, str> {
+    let Some(page) = page else { return Cow::Borrowed("default-src 'none'; frame-ancestors 'none'") };
+    let style = pages::STYLE_SHA256;
+    let forms = if page.has_forms() { pages::FORM_ACTION } else { "'none'" };
+    Cow::Owned(format!(
+        "default-src 'none'; style-src 'sha256-{style}'; form-action {forms}; frame-ancestors 'none'; base-uri 'none'"
+    ))
 }
 
 #[cfg(test)]
@@ -235,9 +234,16 @@ mod tests {
 
     #[test]
     fn nothing_runs_but_the_stylesheet_of_pages() {
-        assert!(policy(true).contains(&format!("style-src 'sha256-{}'", pages::STYLE_SHA256)));
-        for is_page in [true, false] {
-            assert!(policy(is_page).starts_with("default-src 'none'") && !policy(is_page).contains("unsafe"));
+        let plain = pages::connected("HubSpot", "Acme", None);
+        let one = [pages::Choice { id: "ws_a", name: "A" }];
+        let forms = pages::connections(&one[0], "t", &[], None);
+        assert!(policy(Some(&plain)).contains(&format!("style-src 'sha256-{}'", pages::STYLE_SHA256)));
+        assert!(policy(Some(&plain)).contains("form-action 'none'"));
+        assert!(policy(Some(&forms)).contains("form-action 'self' https://*.hubspot.com"));
+        for page in [Some(&plain), Some(&forms), None] {
+            let policy = policy(page);
+            assert!(policy.starts_with("default-src 'none'") && policy.contains("frame-ancestors 'none'"));
+            assert!(!policy.contains("unsafe") && !policy.contains("script-src"));
         }
     }
 }

@@ -1,15 +1,17 @@
-//! Disconnecting: the tokens are forgotten here first, then revoked at the CRM.
+//! Disconnecting: the tokens are forgotten here first and the account is let go, then they are revoked at the CRM.
 //!
 //! The order is chosen for the crash in between: a revoked token that is still stored would be used and fail; a forgotten one
 //! that is still valid at the CRM is reported (`revoked: false`), and a person can remove the app there.
 
 use crate::authenticate::Caller;
+use crate::own_account::{Changes, commit};
 use crate::{Error, World, audit};
 use crypto::{Aad, Column, vault};
 use model::{Crm, Secret};
 use providers::provider;
 use serde_json::json;
 use store::connections::{self, Connection};
+use store::crm_accounts;
 
 /// What came of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -34,12 +36,15 @@ pub async fn disconnect(world: &World<'_>, caller: &Caller, crm: Crm) -> Result<
         connection.id.as_str(),
         json!({"crm": crm, "external_account_id": connection.external_account_id}),
     )?;
-    let outcomes = tenant
-        .db
-        .batch(vec![connections::disconnect(&tenant.scope, crm, world.now), event.append_if_changed(&tenant.scope)])
-        .await?;
+    let key = caller.connection(crm);
+    let changes = Changes {
+        before: Vec::new(),
+        tenant: vec![connections::disconnect(&tenant.scope, crm, world.now), event.append_if_changed(&tenant.scope)],
+        after: vec![crm_accounts::release(crm, &connection.external_account_id, &key.workspace_id)],
+    };
+    let outcomes = commit(world, &key, &tenant, changes).await?;
     let was_connected = store::db::nth(&outcomes, 0)?.changes > 0;
-    world.gate.forget(&caller.connection(crm)).await;
+    world.gate.forget(&key).await;
 
     let revoked = match tokens {
         Some((access, refresh)) => revoke(world, crm, &connection, access.as_ref(), refresh.as_ref()).await,

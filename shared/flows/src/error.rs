@@ -123,9 +123,38 @@ pub enum Error {
         /// The account it is connected to.
         connected: String,
     },
-    /// A flow that is not built into this deployment.
-    #[error("start the connection from inside your product")]
-    InstallNotSupported,
+    /// One account, one workspace.
+    #[error("this {} account is connected to another workspace: disconnect it there first, or ask its administrators", .0.title())]
+    AccountOwnedElsewhere(Crm),
+    /// Unknown, or this browser cannot show that the install is its own: the two look alike.
+    #[error(
+        "this browser did not make the install: connect the CRM from your workspace, which proves that the account is yours"
+    )]
+    InstallNotProven,
+    /// Past its end.
+    #[error("this install was not claimed in time and has been withdrawn: install again from the marketplace")]
+    InstallExpired,
+    /// Somebody was faster.
+    #[error("this install was claimed already: look at the workspace's connections")]
+    InstallClaimed,
+    /// The code came without a state: the browser proves nothing.
+    #[error("confirm in {} that the account is yours: this install did not begin in this browser", .0.title())]
+    ConsentRequired(Crm),
+    /// `returnUrl` elsewhere.
+    #[error("`returnUrl` must be on HubSpot's own app: install again from the marketplace")]
+    ReturnUrlRefused,
+    /// A page without a session.
+    #[error("your session here has ended: open this page again from your product")]
+    SessionRequired,
+    /// A link that does not open.
+    #[error("this link was used or is too old: open the page again from your product")]
+    LinkUnusable,
+    /// A form that is not from our page.
+    #[error("this form did not come from its page: open the page again and try once more")]
+    FormRefused,
+    /// A program where a person is needed.
+    #[error("only a person may claim an install: use the host product's JWT of a user")]
+    UserRequired,
     /// A shard without a binding.
     #[error("the database `{0}` of this workspace is not bound to this Worker")]
     ShardMissing(String),
@@ -202,7 +231,16 @@ impl Error {
             Self::SignatureInvalid(_) => "signature_invalid",
             Self::AccountUnknown(_) => "account_unknown",
             Self::WrongAccount { .. } => "wrong_account",
-            Self::InstallNotSupported => "install_not_supported",
+            Self::AccountOwnedElsewhere(_) => "account_owned_elsewhere",
+            Self::InstallNotProven => "install_not_proven",
+            Self::InstallExpired => "install_expired",
+            Self::InstallClaimed => "install_claimed",
+            Self::ConsentRequired(_) => "consent_required",
+            Self::ReturnUrlRefused => "return_url_refused",
+            Self::SessionRequired => "session_required",
+            Self::LinkUnusable => "link_unusable",
+            Self::FormRefused => "form_refused",
+            Self::UserRequired => "user_required",
             Self::ShardMissing(_) => "shard_missing",
             Self::SecretMissing(_) => "secret_missing",
             Self::NoRandom => "no_random",
@@ -214,8 +252,17 @@ impl Error {
     /// What kind of trouble it is.
     pub const fn kind(&self) -> Kind {
         match self {
-            Self::TokenRequired | Self::TokenInvalid | Self::TokenExpired => Kind::Unauthenticated,
-            Self::AdminRequired | Self::ConsentDenied(_) => Kind::Forbidden,
+            Self::TokenRequired
+            | Self::TokenInvalid
+            | Self::TokenExpired
+            | Self::SessionRequired
+            | Self::LinkUnusable => Kind::Unauthenticated,
+            Self::AdminRequired
+            | Self::ConsentDenied(_)
+            | Self::InstallNotProven
+            | Self::ConsentRequired(_)
+            | Self::FormRefused
+            | Self::UserRequired => Kind::Forbidden,
             Self::WorkspaceNotFound | Self::WriteNotFound => Kind::NotFound,
             Self::WorkspaceRequired
             | Self::UnknownCrm
@@ -229,8 +276,13 @@ impl Error {
             | Self::StateExpired
             | Self::StateForeignBrowser
             | Self::CodeMissing(_)
-            | Self::InstallNotSupported => Kind::Malformed,
-            Self::IdempotencyKeyReused | Self::NotConnected(_) | Self::WrongAccount { .. } => Kind::Conflict,
+            | Self::ReturnUrlRefused => Kind::Malformed,
+            Self::IdempotencyKeyReused
+            | Self::NotConnected(_)
+            | Self::WrongAccount { .. }
+            | Self::AccountOwnedElsewhere(_)
+            | Self::InstallExpired
+            | Self::InstallClaimed => Kind::Conflict,
             Self::BodyTooLarge { .. } => Kind::TooLarge,
             Self::TooManyWrites { .. } | Self::WritesRefused(_) => Kind::Unprocessable,
             Self::ExchangeFailed { .. } | Self::SignatureInvalid(_) | Self::AccountUnknown(_) => Kind::Provider,

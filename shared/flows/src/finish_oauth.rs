@@ -1,23 +1,37 @@
 //! Finishing an OAuth flow: the callback.
 //!
 //! 1. The state is consumed before anything else: a crash afterwards costs the person a retry, never a replay.
-//! 2. The code is exchanged with the verifier, at the token endpoint of the CRM the state was minted for.
-//! 3. The account is resolved, and must be the one the workspace is connected to, if it is.
-//! 4. The tokens are sealed for this workspace, connection and generation, and stored with audit and health in one batch.
+//! 2. The code is exchanged with the verifier, at the token endpoint of the CRM the state was minted for, and the account is
+//!    resolved.
+//! 3. A connect: the account must be the one the workspace is connected to, if it is, and nobody else's. The tokens are
+//!    sealed for this workspace, connection and generation, and stored with audit and health in one batch. An install of the
+//!    account that waits to be claimed is settled by it: the consent is the proof.
+//! 4. An install: there is no workspace yet, and the grant is parked.
 //!
-//! Three round trips to the database and two calls to the CRM at most.
+//! A connect takes three round trips to the database and two calls to the CRM at most. HubSpot's marketplace may also bring a
+//! code without a state: see [`finish_oauth`].
 
+use crate::authenticate::Caller;
+use crate::connect_account::{self, Along, NewConnection};
+use crate::exchange::{Granted, discard, exchange};
+use crate::install_tokens::{Extent, event_if_changed, opened, revoke};
+use crate::own_account::{Refused, read_both};
+pub use crate::park_install::Parked;
+use crate::park_install::park;
+use crate::read_session::read_session;
 use crate::start_oauth::STATE_SCOPE;
-use crate::{Error, Tenant, World, audit};
-use crypto::{Aad, Column, mac, vault};
+use crate::{Error, World, audit};
+use crypto::{Aad, Column, vault};
 use model::connection::ConnectionKey;
-use model::oauth::{Flow, SALESFORCE_SESSION_ASSUMED_SECS};
-use model::{ConnectionId, ConnectionStatus, Crm, Health, Secret, Timestamp, WorkspaceId};
-use providers::oauth::{Account, AppCredentials, Grant, Token, TokenRefusal};
-use providers::provider;
+use model::install::Proof;
+use model::oauth::Flow;
+use model::{ConnectionId, Crm, Secret, WorkspaceId};
+use providers::hubspot::hosts::return_url;
+use providers::oauth::Grant;
 use serde_json::json;
-use store::connections::{self, Connected, Connection};
+use store::crm_accounts;
 use store::oauth_states::{self, Consumed, Unusable};
+use store::pending_installs::{self, Install};
 
 /// What the browser brought back.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +44,21 @@ pub struct Callback {
     pub error: Option<String>,
     /// The cookie that was set at the start.
     pub browser_cookie: Option<String>,
+    /// HubSpot's marketplace: where its own flow goes on.
+    pub return_url: Option<String>,
+    /// HubSpot's marketplace: `finalize` is the second leg of a flow with a state of ours.
+    pub step: Option<String>,
+    /// Of our own pages, where one is open in this browser.
+    pub session: Option<Secret<String>>,
+}
+
+/// How a flow ended.
+#[derive(Clone, Debug)]
+pub enum Ended {
+    /// A workspace is connected.
+    Connected(Finished),
+    /// An install waits to be claimed.
+    Parked(Parked),
 }
 
 /// A finished connect.
@@ -62,14 +91,10 @@ impl From<Error> for Unfinished {
     }
 }
 
-/// Finishes a flow of `crm`.
-pub async fn finish_oauth(world: &World<'_>, crm: Crm, callback: &Callback) -> Result<Finished, Unfinished> {
-    let outcome = match consume(world, crm, callback).await {
-        Ok((state_hash, consumed)) => connect(world, crm, callback, &state_hash, &consumed)
-            .await
-            .map_err(|error| Unfinished { error, return_to: consumed.return_to.clone() }),
-        Err(error) => Err(Unfinished::from(error)),
-    };
+/// Finishes a flow of `crm`. A code without a state is accepted from HubSpot's marketplace only, which shows itself by a
+/// `returnUrl` on its own app; it is parked, connects nothing, and its browser proves nothing.
+pub async fn finish_oauth(world: &World<'_>, crm: Crm, callback: &Callback) -> Result<Ended, Unfinished> {
+    let outcome = route(world, crm, callback).await;
     if let Err(unfinished) = &outcome {
         let cause = match &unfinished.error {
             Error::ExchangeFailed { cause, .. } => cause.to_string(),
@@ -79,6 +104,33 @@ pub async fn finish_oauth(world: &World<'_>, crm: Crm, callback: &Callback) -> R
         world.log.event("oauth_failed", &fields);
     }
     outcome
+}
+
+async fn route(world: &World<'_>, crm: Crm, callback: &Callback) -> Result<Ended, Unfinished> {
+    let asked = match callback.return_url.as_deref() {
+        // Before anything is spent: a foreign address is an attack, whatever comes with it.
+        Some(url) if crm == Crm::Hubspot => Some(return_url(url).ok_or(Error::ReturnUrlRefused)?),
+        _ => None,
+    };
+    // A second leg without its state is refused here and never bounced back: HubSpot would only send it again.
+    if callback.state.is_none()
+        && callback.step.is_none()
+        && let Some(url) = asked
+    {
+        return Ok(Ended::Parked(stateless(world, crm, callback, url).await?));
+    }
+    let (state_hash, consumed) = consume(world, crm, callback).await?;
+    let unfinished = |error| Unfinished { error, return_to: consumed.return_to.clone() };
+    let granted = exchanged(world, crm, callback, &state_hash, &consumed).await.map_err(unfinished)?;
+    let ended = match (consumed.flow, &consumed.workspace_id, &consumed.shard) {
+        (Flow::Connect, Some(workspace_id), Some(shard)) => {
+            let key = ConnectionKey { workspace_id: workspace_id.clone(), shard: shard.clone(), crm };
+            let actor = consumed.user_id.as_deref().unwrap_or("system");
+            connect(world, &key, actor, &granted, consumed.return_to.clone()).await.map(Ended::Connected)
+        }
+        _ => install(world, crm, callback, &granted, asked, consumed.return_to.clone()).await,
+    };
+    ended.map_err(unfinished)
 }
 
 /// Step 1.
@@ -96,171 +148,145 @@ async fn consume(world: &World<'_>, crm: Crm, callback: &Callback) -> Result<(St
     Ok((state_hash, consumed))
 }
 
-/// Steps 2 to 4.
-async fn connect(
+/// An error beside a code is an error: nothing is exchanged.
+fn code(crm: Crm, callback: &Callback) -> Result<&Secret<String>, Error> {
+    if callback.error.is_some() {
+        return Err(Error::ConsentDenied(crm));
+    }
+    callback.code.as_ref().ok_or(Error::CodeMissing(crm))
+}
+
+/// Step 2.
+async fn exchanged(
     world: &World<'_>,
     crm: Crm,
     callback: &Callback,
     state_hash: &str,
     consumed: &Consumed,
+) -> Result<Granted, Error> {
+    let code = code(crm, callback)?;
+    let aad = Aad { scope: STATE_SCOPE, connection: state_hash, column: Column::PkceVerifier, generation: 0 };
+    let verifier = vault::open(world.state_keys()?, &aad, &consumed.verifier_sealed).map_err(|_| Error::Unsealable)?;
+    // Empty: HubSpot's marketplace made the authorize request, without a challenge of ours.
+    let grant =
+        if verifier.expose().is_empty() { Grant::InstallCode(code) } else { Grant::Code { code, verifier: &verifier } };
+    exchange(world, crm, &grant, consumed.login_host.as_deref()).await
+}
+
+/// Step 3.
+async fn connect(
+    world: &World<'_>,
+    key: &ConnectionKey,
+    actor: &str,
+    granted: &Granted,
+    return_to: Option<String>,
 ) -> Result<Finished, Error> {
-    let (Flow::Connect, Some(workspace_id), Some(shard)) = (consumed.flow, &consumed.workspace_id, &consumed.shard)
-    else {
-        return Err(Error::InstallNotSupported);
-    };
-    // An error beside a code is an error: nothing is exchanged.
-    if callback.error.is_some() {
-        return Err(Error::ConsentDenied(crm));
+    let account = &granted.account;
+    let tenant = world.tenant_of(key)?;
+    let (existing, install) = read_both(world, key, &tenant, &account.external_account_id).await?;
+    let mut along = Along::default();
+    if let Some(install) = &install {
+        let detail = json!({"crm": key.crm, "install_id": install.id, "proof": "consent"});
+        let event = audit::event(world, actor, "install_claimed", install.id.as_str(), detail)?;
+        along.tenant.push(event.append(&tenant.scope));
+        along.after.push(pending_installs::claim_by_consent(&install.id, &key.workspace_id, actor, world.now));
+        let detail = json!({"workspace_id": key.workspace_id, "proof": "consent"});
+        along.after.push(event_if_changed(world, &install.id, "install_claimed", detail));
     }
-    let code = callback.code.as_ref().ok_or(Error::CodeMissing(crm))?;
-    let app = world.settings.app(crm)?;
-    let login_host = consumed.login_host.as_deref();
-
-    let token = exchange(world, crm, app, code, state_hash, consumed).await?;
-    let account = account(world, crm, app, &token, login_host).await?;
-
-    let tenant = world.tenant(workspace_id, shard)?;
-    let existing = connections::fetch(tenant.db, &tenant.scope, crm).await?;
-    let key = ConnectionKey { workspace_id: workspace_id.clone(), shard: shard.clone(), crm };
-    let actor = consumed.user_id.as_deref().unwrap_or("system");
-    let new = NewConnection { key: &key, actor, login_host, token: &token, account: &account };
-    let connection_id = store_connection(world, &tenant, existing.as_ref(), &new).await?;
-    world.gate.forget(&key).await;
-
-    world.log.event("oauth_finished", &[("crm", crm.as_str()), ("workspace_id", workspace_id.as_str())]);
+    let new = NewConnection {
+        key,
+        actor,
+        external_account_id: &account.external_account_id,
+        external_account_name: account.name.as_deref(),
+        external_user_id: granted.token.external_user_id.as_deref(),
+        instance_url: granted.token.instance_url.as_deref(),
+        login_host: granted.login_host.as_deref(),
+        scopes_json: &granted.scopes_json(),
+        access_token: &granted.token.access_token,
+        refresh_token: granted.token.refresh_token.as_ref(),
+        expires_at: granted.expires_at(world.now),
+    };
+    let connection_id = match connect_account::connect(world, &tenant, existing.as_ref(), &new, along).await {
+        Ok(id) => id,
+        Err(refused) => return Err(give_up(world, key.crm, granted, refused).await),
+    };
+    world.gate.forget(key).await;
+    if let Some(install) = &install {
+        end_superseded(world, install).await;
+    }
+    world.log.event("oauth_finished", &[("crm", key.crm.as_str()), ("workspace_id", key.workspace_id.as_str())]);
     Ok(Finished {
-        return_to: consumed.return_to.clone(),
-        workspace_id: workspace_id.clone(),
+        return_to,
+        workspace_id: key.workspace_id.clone(),
         connection_id,
-        external_account_id: account.external_account_id,
-        external_account_name: account.name,
+        external_account_id: account.external_account_id.clone(),
+        external_account_name: account.name.clone(),
     })
 }
 
-/// Step 2: the code for a token, whose signature is checked where the CRM signs.
-async fn exchange(
-    world: &World<'_>,
-    crm: Crm,
-    app: &AppCredentials,
-    code: &Secret<String>,
-    state_hash: &str,
-    consumed: &Consumed,
-) -> Result<Token, Error> {
-    let aad = Aad { scope: STATE_SCOPE, connection: state_hash, column: Column::PkceVerifier, generation: 0 };
-    let verifier = vault::open(world.state_keys()?, &aad, &consumed.verifier_sealed).map_err(|_| Error::Unsealable)?;
-    let request = provider(crm)
-        .token_request(app, &Grant::Code { code, verifier: &verifier }, consumed.login_host.as_deref())
-        .map_err(|_| Error::LoginHostRefused)?;
-    let answer = world.http.send(request).await;
-    let token = provider(crm).read_token(&answer).map_err(|cause| Error::ExchangeFailed { crm, cause })?;
-    if let Some(signed) = &token.signed {
-        let secret = app.client_secret.expose().as_bytes();
-        if !mac::verify_base64(secret, signed.message.as_bytes(), &signed.signature) {
-            return Err(Error::SignatureInvalid(crm));
-        }
-    }
-    if token.refresh_token.is_none() {
-        let cause = TokenRefusal::Malformed("it holds no refresh token: add the offline scope to the app");
-        return Err(Error::ExchangeFailed { crm, cause });
-    }
-    Ok(token)
-}
-
-/// Step 3: which account it is.
-async fn account(
-    world: &World<'_>,
-    crm: Crm,
-    app: &AppCredentials,
-    token: &Token,
-    login_host: Option<&str>,
-) -> Result<Account, Error> {
-    let answer = match provider(crm).account_request(app, token, login_host) {
-        Some(request) => Some(world.http.send(request).await),
-        None => None,
+/// Ends a grant that was certainly not stored. After a lost answer of the database it may have been: then it is left alone.
+async fn give_up(world: &World<'_>, crm: Crm, granted: &Granted, refused: Refused) -> Error {
+    // Two consents at once: the one whose row stood first is connected; this one begins again.
+    let error = match refused {
+        Refused::Conflict => Error::StateUsed,
+        Refused::Error(error) => error,
     };
-    provider(crm).read_account(token, answer.as_ref()).ok_or(Error::AccountUnknown(crm))
+    if matches!(error, Error::StateUsed | Error::WrongAccount { .. } | Error::AccountOwnedElsewhere(_)) {
+        discard(world, crm, granted).await;
+    }
+    error
 }
 
-struct NewConnection<'a> {
-    key: &'a ConnectionKey,
-    actor: &'a str,
-    login_host: Option<&'a str>,
-    token: &'a Token,
-    account: &'a Account,
+/// The install's own grant, which the consent has replaced.
+async fn end_superseded(world: &World<'_>, install: &Install) {
+    if let Ok(tokens) = opened(world, install) {
+        revoke(world, install.crm, install, &tokens, Extent::Grant).await;
+    }
 }
 
-/// Step 4: seal and store, by compare-and-set on what was read.
-async fn store_connection(
+/// Step 4. An account that is connected already is reconnected for a member who may, and nobody else gets anything of it.
+async fn install(
     world: &World<'_>,
-    tenant: &Tenant<'_>,
-    existing: Option<&Connection>,
-    new: &NewConnection<'_>,
-) -> Result<ConnectionId, Error> {
-    let crm = new.key.crm;
-    if let Some(other) = existing
-        .filter(|c| c.status != ConnectionStatus::Disconnected)
-        .filter(|c| c.external_account_id != new.account.external_account_id)
+    crm: Crm,
+    callback: &Callback,
+    granted: &Granted,
+    asked: Option<&str>,
+    return_to: Option<String>,
+) -> Result<Ended, Error> {
+    let refused = match park(world, crm, granted, Proof::Browser, asked).await {
+        Ok(parked) => return Ok(Ended::Parked(parked)),
+        Err(refused) => refused,
+    };
+    if matches!(refused, Refused::Error(Error::AccountOwnedElsewhere(_)))
+        && let Some(caller) = proven_member(world, crm, callback, granted).await?
     {
-        return Err(Error::WrongAccount { crm, connected: other.external_account_id.clone() });
+        return connect(world, &caller.connection(crm), &caller.actor, granted, return_to).await.map(Ended::Connected);
     }
-    let id = match existing {
-        Some(connection) => connection.id.clone(),
-        None => ConnectionId::from_body(&crypto::id::mint_body(world.random)?).ok_or(Error::NoRandom)?,
-    };
-    let generation = existing.map_or(1, |c| c.token_generation.saturating_add(1));
-    let seal = |column, plain: &Secret<String>| {
-        let aad = Aad { scope: new.key.workspace_id.as_str(), connection: id.as_str(), column, generation };
-        vault::seal(world.token_keys()?, world.random, &aad, plain).map_err(|_| Error::NoRandom)
-    };
-    let access = seal(Column::AccessToken, &new.token.access_token)?;
-    let refresh = new.token.refresh_token.as_ref().map(|plain| seal(Column::RefreshToken, plain)).transpose()?;
-    let scopes = new.token.scopes.as_ref().or(new.account.scopes.as_ref());
-
-    let event = audit::event(
-        world,
-        new.actor,
-        "connection_connected",
-        id.as_str(),
-        json!({"crm": crm, "external_account_id": new.account.external_account_id, "reconnected": existing.is_some()}),
-    )?;
-    let outcomes = tenant
-        .db
-        .batch(vec![
-            connections::connect(
-                &tenant.scope,
-                &Connected {
-                    id: &id,
-                    crm,
-                    external_account_id: &new.account.external_account_id,
-                    external_account_name: new.account.name.as_deref(),
-                    external_user_id: new.token.external_user_id.as_deref(),
-                    instance_url: new.token.instance_url.as_deref(),
-                    login_host: new.login_host,
-                    scopes_json: &json!(scopes.map(Vec::as_slice).unwrap_or_default()).to_string(),
-                    access_token_sealed: access.as_str(),
-                    refresh_token_sealed: refresh.as_ref().map(AsRef::as_ref),
-                    expires_at: Some(expires_at(new.token, new.account, world.now)),
-                    token_generation: generation,
-                    connected_by: new.actor,
-                    at: world.now,
-                },
-            ),
-            event.append_if_changed(&tenant.scope),
-            connections::set_health_if_changed(&tenant.scope, crm, Health::Ok, None, world.now),
-        ])
-        .await?;
-    // Two consents of one workspace at once: the one whose row stood first is connected; this one begins again.
-    if store::db::nth(&outcomes, 0)?.changes == 0 {
-        return Err(Error::StateUsed);
-    }
-    Ok(id)
+    Err(give_up(world, crm, granted, refused).await)
 }
 
-/// When the token ends, as far as anyone told; Salesforce tells nothing unless introspection does.
-pub(crate) fn expires_at(token: &Token, account: &Account, now: Timestamp) -> Timestamp {
-    token
-        .expires_in_secs
-        .map(|secs| now.plus_secs(secs))
-        .or(account.expires_at)
-        .unwrap_or_else(|| now.plus_secs(SALESFORCE_SESSION_ASSUMED_SECS))
+/// The person of this browser's session, if they may administer the workspace that has the account.
+async fn proven_member(
+    world: &World<'_>,
+    crm: Crm,
+    callback: &Callback,
+    granted: &Granted,
+) -> Result<Option<Caller>, Error> {
+    let Some(cookie) = &callback.session else { return Ok(None) };
+    let account = &granted.account.external_account_id;
+    let Some(owner) = crm_accounts::fetch_owner(world.directory, crm, account).await? else { return Ok(None) };
+    let Ok(session) = read_session(world, Some(cookie.expose())).await else { return Ok(None) };
+    let caller = session.caller(Some(owner.workspace_id.as_str())).ok();
+    Ok(caller.filter(|caller| caller.role.may_administer()))
+}
+
+/// HubSpot's marketplace without a sign-in of ours. Anyone can make a browser open such an address, with a code of their own
+/// account: so the install is parked, and this browser gets no proof that it is its own.
+async fn stateless(world: &World<'_>, crm: Crm, callback: &Callback, asked: &str) -> Result<Parked, Error> {
+    let code = code(crm, callback)?;
+    let granted = exchange(world, crm, &Grant::InstallCode(code), None).await?;
+    match park(world, crm, &granted, Proof::Consent, Some(asked)).await {
+        Ok(parked) => Ok(parked),
+        Err(refused) => Err(give_up(world, crm, &granted, refused).await),
+    }
 }

@@ -5,23 +5,36 @@
 
 pub mod audit;
 pub mod authenticate;
+pub mod authorize_install;
+pub mod claim_install;
 pub mod disconnect;
 pub mod error;
 pub mod finish_oauth;
 pub mod gate;
 pub mod gate_keeper;
+pub mod mint_link;
+pub mod open_link;
 pub mod process_writes;
+pub mod purge_installs;
 pub mod read_connections;
+pub mod read_install;
+pub mod read_session;
 pub mod read_writes;
 pub mod reconcile_writes;
 pub mod reseal_tokens;
 pub mod return_to;
 pub mod send_lot;
+pub mod start_install;
 pub mod start_oauth;
 pub mod submit_writes;
 pub mod world;
 
+mod connect_account;
+mod exchange;
+mod install_tokens;
 mod open_token;
+mod own_account;
+mod park_install;
 mod refresh_token;
 mod retry;
 

@@ -8,9 +8,9 @@ use crate::{Error, World, return_to};
 use crypto::state::{BrowserCookie, StateToken};
 use crypto::{Aad, Column, pkce, vault};
 use model::oauth::{Flow, STATE_LIFE_SECS};
-use model::{Crm, Timestamp};
+use model::{Crm, Secret, Timestamp};
 use providers::oauth::AuthorizeRequest;
-use providers::{provider, stub};
+use providers::provider;
 use store::db::run;
 use store::oauth_states::{self, NewState};
 
@@ -39,11 +39,20 @@ pub(crate) const STATE_SCOPE: &str = "oauth_states";
 /// Starts a connect flow. One write to the directory.
 pub async fn start_oauth(world: &World<'_>, caller: &Caller, crm: Crm, start: &Start) -> Result<Started, Error> {
     caller.require_admin()?;
+    begin(world, crm, Some(caller), start).await
+}
+
+/// Starts a flow: for the caller's workspace, or, without one, an install.
+pub(crate) async fn begin(
+    world: &World<'_>,
+    crm: Crm,
+    caller: Option<&Caller>,
+    start: &Start,
+) -> Result<Started, Error> {
     let app = world.settings.app(crm)?;
     let return_to = start.return_to.as_deref().map(|url| return_to::check(world.settings, url)).transpose()?;
 
     let state = StateToken::mint(world.random)?;
-    let browser_cookie = BrowserCookie::mint(world.random)?;
     let verifier = pkce::verifier(world.random)?;
     let authorize_url = provider(crm)
         .authorize_url(
@@ -55,31 +64,50 @@ pub async fn start_oauth(world: &World<'_>, caller: &Caller, crm: Crm, start: &S
             },
         )
         .map_err(|_| Error::LoginHostRefused)?;
+    let new = Minting { crm, caller, verifier: &verifier, return_to, login_host: start.login_host.as_deref() };
+    let (browser_cookie, expires_at) = mint(world, &state, new).await?;
+    Ok(Started { authorize_url: world.browser_url(authorize_url), browser_cookie, expires_at })
+}
 
+/// What a state is minted with.
+pub(crate) struct Minting<'a> {
+    pub(crate) crm: Crm,
+    /// None: an install.
+    pub(crate) caller: Option<&'a Caller>,
+    /// Empty where the CRM makes the authorize request.
+    pub(crate) verifier: &'a Secret<String>,
+    /// Checked.
+    pub(crate) return_to: Option<String>,
+    pub(crate) login_host: Option<&'a str>,
+}
+
+/// Stores a state, bound to a new cookie of the browser.
+pub(crate) async fn mint(
+    world: &World<'_>,
+    state: &StateToken,
+    new: Minting<'_>,
+) -> Result<(BrowserCookie, Timestamp), Error> {
+    let browser_cookie = BrowserCookie::mint(world.random)?;
     let state_hash = state.hash();
     let aad = Aad { scope: STATE_SCOPE, connection: &state_hash, column: Column::PkceVerifier, generation: 0 };
     let verifier_sealed =
-        vault::seal(world.state_keys()?, world.random, &aad, &verifier).map_err(|_| Error::NoRandom)?;
+        vault::seal(world.state_keys()?, world.random, &aad, new.verifier).map_err(|_| Error::NoRandom)?;
     let expires_at = world.now.plus_secs(STATE_LIFE_SECS);
-    let mint = oauth_states::mint(&NewState {
+    let row = oauth_states::mint(&NewState {
         state_hash: &state_hash,
-        crm,
-        flow: Flow::Connect,
-        workspace_id: Some(&caller.workspace_id),
-        started_by: Some(&caller.actor),
+        crm: new.crm,
+        flow: if new.caller.is_some() { Flow::Connect } else { Flow::Install },
+        workspace_id: new.caller.map(|caller| &caller.workspace_id),
+        started_by: new.caller.map(|caller| caller.actor.as_str()),
         browser_hash: &browser_cookie.hash(),
         verifier_sealed: verifier_sealed.as_str(),
-        return_to: return_to.as_deref(),
-        login_host: start.login_host.as_deref(),
+        return_to: new.return_to.as_deref(),
+        login_host: new.login_host,
         created_at: world.now,
         expires_at,
     });
-    run(world.directory, mint).await?;
-
-    world.log.event("oauth_started", &[("crm", crm.as_str()), ("workspace_id", caller.workspace_id.as_str())]);
-    let authorize_url = match &world.settings.stand_in_origin {
-        Some(origin) => stub::on_stand_in(&authorize_url, origin),
-        None => authorize_url,
-    };
-    Ok(Started { authorize_url, browser_cookie, expires_at })
+    run(world.directory, row).await?;
+    let workspace = new.caller.map_or("", |caller| caller.workspace_id.as_str());
+    world.log.event("oauth_started", &[("crm", new.crm.as_str()), ("workspace_id", workspace)]);
+    Ok((browser_cookie, expires_at))
 }

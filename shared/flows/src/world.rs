@@ -9,10 +9,14 @@ use model::doorbell::Doorbell;
 use model::{Crm, Secret, Timestamp, WorkspaceId};
 use providers::http::{Answer, Request};
 use providers::oauth::AppCredentials;
+use providers::stub;
 use store::{Db, WorkspaceScope};
 
 use crate::Error;
 use crate::gate::Gate;
+
+/// The shard that is the directory's own database: changes to both are one batch there.
+pub const DIRECTORY: &str = "DB";
 
 /// Sends one request to a provider: redirects are not followed, the host was checked by the adapter, the deadline is kept.
 #[async_trait(?Send)]
@@ -90,6 +94,8 @@ pub struct Settings {
     pub jwt_audience: Option<String>,
     /// JWTs are checked against a JWKS instead of the HS256 secret.
     pub jwks: bool,
+    /// Where people sign in to the product, or sign up: a claim without a session is sent there.
+    pub sign_in_url: Option<String>,
     /// Local only: the browser meets the stand-in CRM here instead of the real authorize pages.
     pub stand_in_origin: Option<String>,
 }
@@ -139,6 +145,16 @@ pub struct Tenant<'a> {
     pub db: &'a dyn Db,
     /// The confinement.
     pub scope: WorkspaceScope,
+}
+
+impl World<'_> {
+    /// A URL of a CRM's own pages as this deployment's browsers can open it: on the stand-in, where there is one.
+    pub fn browser_url(&self, url: String) -> String {
+        match &self.settings.stand_in_origin {
+            Some(origin) => stub::on_stand_in(&url, origin),
+            None => url,
+        }
+    }
 }
 
 impl<'a> World<'a> {

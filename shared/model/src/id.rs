@@ -79,6 +79,8 @@ ids! {
     AttemptId = "at_";
     /// One audit event.
     AuditId = "ev_";
+    /// An install from a CRM's marketplace.
+    InstallId = "in_";
 }
 
 impl WriteId {

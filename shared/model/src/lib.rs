@@ -11,6 +11,7 @@ pub mod curated;
 pub mod doorbell;
 pub mod id;
 pub mod line;
+pub mod install;
 pub mod oauth;
 pub mod refresh;
 pub mod role;
@@ -20,7 +21,8 @@ pub mod write;
 
 pub use connection::{ConnectionStatus, Health};
 pub use crm::Crm;
-pub use id::{AttemptId, AuditId, ConnectionId, UserId, WorkspaceId, WriteId};
+pub use id::{AttemptId, AuditId, ConnectionId, InstallId, UserId, WorkspaceId, WriteId};
+pub use install::InstallStatus;
 pub use role::Role;
 pub use secret::Secret;
 pub use time::Timestamp;

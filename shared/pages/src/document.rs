@@ -10,6 +10,8 @@ pub enum Mood {
     Good,
     /// It does not.
     Bad,
+    /// It is for the person to decide.
+    Open,
 }
 
 impl Mood {
@@ -17,6 +19,7 @@ impl Mood {
         match self {
             Self::Good => "good",
             Self::Bad => "bad",
+            Self::Open => "open",
         }
     }
 
@@ -24,13 +27,14 @@ impl Mood {
         match self {
             Self::Good => "<path d=\"M7 12.5l3.5 3.5 6.5-7.5\"/>",
             Self::Bad => "<path d=\"M12 6.75v6.5m0 3.5v.01\"/>",
+            Self::Open => "<path d=\"M7 12h9m-3.5-4l4 4-4 4\"/>",
         }
     }
 }
 
 /// A page: `title` and `heading` are text, `content` is HTML whose values are escaped.
 pub fn page(mood: Mood, title: &str, heading: &str, content: &str) -> Html {
-    Html(format!(
+    let text = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"robots\" content=\"noindex\">\n<title>{title} · Conduit</title>\n<style>{STYLE}</style>\n</head>\n\
@@ -42,7 +46,13 @@ pub fn page(mood: Mood, title: &str, heading: &str, content: &str) -> Html {
         class = mood.class(),
         mark = mood.mark(),
         heading = escape(heading),
-    ))
+    );
+    Html { text, forms: false }
+}
+
+/// A page with forms.
+pub fn page_with_forms(mood: Mood, title: &str, heading: &str, content: &str) -> Html {
+    Html { forms: true, ..page(mood, title, heading, content) }
 }
 
 /// The one way out of a page: a link where there is one to follow, and what to do instead where there is none.

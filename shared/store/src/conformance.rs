@@ -13,6 +13,11 @@ use model::write::{Transition, WriteStatus};
 use model::{ConnectionId, Crm, Role, Timestamp, UserId, WorkspaceId, WriteId};
 use serde_json::json;
 
+use installs::{
+    a_claim_is_won_once_and_fails_its_whole_batch_otherwise, a_link_opens_once_in_time_and_its_session_ends,
+    a_second_install_refreshes_the_first, an_account_has_one_workspace, what_ended_is_listed_erased_and_deleted,
+};
+
 /// A failed check: which, and what was seen.
 pub type Failure = (&'static str, String);
 
@@ -25,6 +30,8 @@ macro_rules! ensure {
         }
     };
 }
+
+mod installs;
 
 /// Runs every check on an empty, migrated database; answers the number of checks and what failed.
 pub async fn run_all(db: &dyn Db) -> (usize, Vec<Failure>) {
@@ -51,6 +58,11 @@ pub async fn run_all(db: &dyn Db) -> (usize, Vec<Failure>) {
         a_lease_is_given_once_and_settled_under_its_name,
         the_log_is_paged_newest_first,
         a_workspace_sees_nothing_of_another,
+        an_account_has_one_workspace,
+        a_second_install_refreshes_the_first,
+        a_claim_is_won_once_and_fails_its_whole_batch_otherwise,
+        what_ended_is_listed_erased_and_deleted,
+        a_link_opens_once_in_time_and_its_session_ends,
     );
     (checks, failures)
 }

@@ -181,6 +181,21 @@ pub fn connect(scope: &WorkspaceScope, c: &Connected<'_>) -> Statement {
     )
 }
 
+/// Fails the batch unless the connection has this id and generation: for what may only stand together with a [`connect`] that
+/// changed something.
+pub fn must_hold(scope: &WorkspaceScope, crm: Crm, id: &ConnectionId, token_generation: u64) -> Statement {
+    Statement::new(
+        "UPDATE crm_connections SET status = CASE WHEN id = ?3 AND token_generation = ?4 THEN status ELSE NULL END
+         WHERE workspace_id = ?1 AND crm = ?2",
+        [
+            Bind::from(scope.workspace_id().as_str()),
+            crm.as_str().into(),
+            id.as_str().into(),
+            generation(token_generation),
+        ],
+    )
+}
+
 /// A refresh about to begin.
 #[derive(Clone, Copy, Debug)]
 pub struct RefreshIntent<'a> {

@@ -5,10 +5,14 @@
 
 pub mod audit;
 pub mod conformance;
+pub mod connect_sessions;
 pub mod connections;
+pub mod crm_accounts;
 pub mod db;
+pub mod install_events;
 pub mod oauth_states;
 pub mod resealing;
+pub mod pending_installs;
 pub mod scope;
 pub mod workspaces;
 pub mod writes;

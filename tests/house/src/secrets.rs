@@ -22,6 +22,12 @@ fn expected() -> BTreeMap<&'static str, Vec<&'static str>> {
         // Open the verifier, exchange the code as the app, seal the tokens. The state is their caller's proof.
         ("hubspot-oauth-callback", [STATES, TOKENS].into_iter().chain(HUBSPOT).collect()),
         ("salesforce-oauth-callback", [STATES, TOKENS].into_iter().chain(SALESFORCE).collect()),
+        // Knows who asks, opens the install's tokens and seals them for the connection. It cannot act as an app.
+        ("claim-install", vec![CALLERS, TOKENS]),
+        // Knows who asks. Its links and sessions are chance, stored as hashes.
+        ("connect-sessions", vec![CALLERS]),
+        // Opens the tokens of installs nobody claimed, to revoke them as the app.
+        ("purge-installs", [TOKENS].into_iter().chain(both_apps()).collect()),
         // Know who asks.
         ("crm-connections", vec![CALLERS]),
         ("crm-writes", vec![CALLERS]),

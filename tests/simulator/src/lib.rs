@@ -13,7 +13,10 @@ pub use ports::{Fault, Port};
 
 use crypto::{Keyring, SeededRandom};
 use flows::authenticate::Caller;
+use flows::mint_link::{LinkRequest, mint_link};
+use flows::open_link::open_link;
 use flows::{Keys, Settings, World};
+use model::install::Page;
 use model::{Crm, Role, Secret, Timestamp, UserId, WorkspaceId};
 use ports::Ports;
 use providers::oauth::AppCredentials;
@@ -26,6 +29,9 @@ pub const BEGINNING: Timestamp = Timestamp(1_795_165_200_000);
 
 /// The workspace every simulation has.
 pub const WORKSPACE: &str = "ws_acme";
+
+/// The name of the second shard.
+pub const SHARD: &str = "SHARD_2";
 
 /// A whole Conduit, its CRMs and its clock.
 pub struct Sim {
@@ -67,13 +73,21 @@ impl Sim {
 
     /// Adds a workspace with the owner `us_owner` and the member `us_member`.
     pub fn seed_workspace(&self, id: &str) {
+        self.seed_workspace_on(id, "DB");
+    }
+
+    /// Adds a workspace whose tables are in another shard, with the same people.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn seed_workspace_on(&self, id: &str, shard: &str) {
         let workspace = workspace(id);
         let now = self.now();
         let member = |user: &str, role| {
             UserId::parse(user).map(|user| store::workspaces::admit_member(&workspace, &user, role, now))
         };
         let statements: Vec<Statement> = [
-            Some(store::workspaces::create(&workspace, id, "DB", now)),
+            Some(store::workspaces::create(&workspace, id, shard, now)),
             member("us_owner", Role::Owner),
             member("us_member", Role::Member),
         ]
@@ -138,6 +152,35 @@ impl Sim {
             role,
             actor: format!("us_{}", role.as_str()),
         }
+    }
+
+    /// A caller of any workspace.
+    pub fn caller_of(&self, id: &str, shard: &str, role: Role) -> Caller {
+        Caller { workspace_id: workspace(id), shard: shard.to_owned(), ..self.caller(role) }
+    }
+
+    /// Everything that an attack must leave as it was: connections, accounts, installs and the audit trail, value by value.
+    pub fn standing(&self) -> Vec<String> {
+        let tables = ["crm_connections", "crm_accounts", "pending_installs", "audit_events", "workspace_members"];
+        let values = self.ports.db.dump().into_iter().chain(self.ports.shard.dump());
+        values
+            .filter(|value| tables.contains(&value.table.as_str()))
+            .map(|value| format!("{}.{}={}", value.table, value.column, value.text))
+            .collect()
+    }
+
+    /// The cookie of a session on our own pages, opened through a link that the caller's back end minted for a member.
+    ///
+    /// # Panics
+    /// When the link is refused.
+    pub fn session(&self, caller: &Caller, user: &str) -> Secret<String> {
+        let back_end = Caller { actor: "token:ci".to_owned(), ..caller.clone() };
+        let ask = LinkRequest { user_id: Some(user), page: Page::Claim, return_to: None };
+        let link = pollster::block_on(mint_link(&self.world(), &back_end, &ask));
+        let url = link.map_or_else(|error| unreachable!("{error}"), |link| link.url);
+        let secret = url.rsplit_once("link=").map_or("", |(_, secret)| secret);
+        let opened = pollster::block_on(open_link(&self.world(), secret, None));
+        Secret::new(opened.unwrap_or_else(|error| unreachable!("{error}")).session.as_str().to_owned())
     }
 
     /// Connects [`WORKSPACE`] through the real redirects, as a person would, and approves.

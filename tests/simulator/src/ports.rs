@@ -35,8 +35,10 @@ pub enum Fault {
 /// The ports.
 pub struct Ports {
     now: Cell<Timestamp>,
-    /// The one database: directory and shard.
+    /// The directory, and the shard of every workspace that has no other.
     pub db: SqliteDb,
+    /// A second shard.
+    pub shard: SqliteDb,
     /// Both CRMs.
     pub crm: RefCell<StubCrm>,
     /// Doorbells and when they may be heard.
@@ -62,6 +64,7 @@ impl Ports {
         Self {
             now: Cell::new(crate::BEGINNING),
             db: SqliteDb::in_memory(),
+            shard: SqliteDb::in_memory(),
             crm: RefCell::new(StubCrm::new(config)),
             queue: RefCell::default(),
             log: RefCell::default(),
@@ -92,7 +95,7 @@ impl Ports {
 
     /// Faults planned and not met.
     pub fn pending_faults(&self) -> usize {
-        self.faults.borrow().len() + self.db.pending_faults()
+        self.faults.borrow().len() + self.db.pending_faults() + self.shard.pending_faults()
     }
 
     fn next_fault(&self, port: Port) -> Option<Fault> {
@@ -175,11 +178,15 @@ impl Queue for Ports {
 
 impl Shards for Ports {
     fn open(&self, name: &str) -> Option<&dyn Db> {
-        (name == "DB").then_some(&self.db as &dyn Db)
+        match name {
+            "DB" => Some(&self.db),
+            crate::SHARD => Some(&self.shard),
+            _ => None,
+        }
     }
 
     fn names(&self) -> Vec<String> {
-        vec!["DB".to_owned()]
+        vec!["DB".to_owned(), crate::SHARD.to_owned()]
     }
 }
 

@@ -14,6 +14,7 @@ mod http;
 mod hubspot;
 mod ledger;
 mod limits;
+mod marketplace;
 mod oauth;
 mod pages;
 mod random;
@@ -92,6 +93,7 @@ impl StubCrm {
         let call = Call::new(request, now_ms.saturating_add(self.clock_offset_ms));
         let provider = match call.segments.first().map(String::as_str) {
             None | Some("stand-in") => return self.control(&call),
+            Some("marketplace") => return self.marketplace(&call),
             Some("services" | "id") => "salesforce",
             Some("oauth" | "crm" | "account-info" | "appinstalls") => "hubspot",
             Some(_) => return Answer::text(404, "The stand-in has nothing at this path."),
@@ -112,19 +114,25 @@ impl StubCrm {
     }
 
     fn work(&mut self, provider: &str, call: &Call<'_>) -> Answer {
+        let (hubspot, salesforce, mut env) = self.parts(call.now_ms);
+        match provider {
+            "hubspot" => hubspot.handle(call, &mut env),
+            _ => salesforce.handle(call, &mut env),
+        }
+    }
+
+    /// Both providers, and what their rules may see and change besides.
+    pub(crate) fn parts(&mut self, now_ms: i64) -> (&mut hubspot::HubSpot, &mut salesforce::Salesforce, Env<'_>) {
         let correlation = self.random.uuid();
-        let mut env = Env {
+        let env = Env {
             correlation,
-            now_ms: call.now_ms,
+            now_ms,
             config: &self.config,
             switches: &mut self.switches,
             random: &mut self.random,
             issued: &mut self.issued,
         };
-        match provider {
-            "hubspot" => self.hubspot.handle(call, &mut env),
-            _ => self.salesforce.handle(call, &mut env),
-        }
+        (&mut self.hubspot, &mut self.salesforce, env)
     }
 
     /// Where the switches stand.
@@ -140,6 +148,11 @@ impl StubCrm {
     /// Adds a fault without a request.
     pub fn add_fault(&mut self, fault: Fault) {
         self.faults.push(fault);
+    }
+
+    /// How many grants live, of both providers.
+    pub fn living_grants(&self) -> usize {
+        self.hubspot.living_grants() + self.salesforce.living_grants()
     }
 
     /// Every code and token ever given out: what must never be found anywhere else.

@@ -82,6 +82,17 @@ impl Provider for HubSpot {
         oauth::revoke_requests(app, access_token, refresh_token)
     }
 
+    /// None: uninstalling is for the whole portal, and a portal's refresh tokens may be one and the same.
+    fn discard_requests(
+        &self,
+        _: &AppCredentials,
+        _: Option<&Secret<String>>,
+        _: Option<&Secret<String>>,
+        _: Option<&str>,
+    ) -> Vec<Request> {
+        Vec::new()
+    }
+
     fn next_call(&self, lot: &mut Lot) -> Option<Call> {
         write::next_call(lot)
     }

@@ -16,6 +16,7 @@ mod soql;
 mod write;
 
 use crate::failure::{self, Verdict};
+use crate::hostile;
 use crate::http::{Answer, Effect, Request};
 use crate::lot::{Call, Lot};
 use crate::oauth::{Account, AppCredentials, AuthorizeRequest, Grant, HostRefused, Token, TokenRefusal};
@@ -80,6 +81,25 @@ impl Provider for Salesforce {
         login_host: Option<&str>,
     ) -> Vec<Request> {
         oauth::revoke_requests(access_token, refresh_token, login_host)
+    }
+
+    /// Each consent has a refresh token of its own.
+    fn discard_requests(
+        &self,
+        _: &AppCredentials,
+        access_token: Option<&Secret<String>>,
+        refresh_token: Option<&Secret<String>>,
+        login_host: Option<&str>,
+    ) -> Vec<Request> {
+        oauth::revoke_requests(access_token, refresh_token, login_host)
+    }
+
+    /// A token that is unknown by now is answered with 400 (providers reference 2.2).
+    fn confirms_end(&self, answer: &Answer) -> bool {
+        let Ok(response) = answer else { return false };
+        let body = response.json().unwrap_or_default();
+        let error = hostile::text(&body, "error").unwrap_or_default();
+        response.is_success() || (response.status == 400 && matches!(error, "unsupported_token_type" | "invalid_token"))
     }
 
     fn next_call(&self, lot: &mut Lot) -> Option<Call> {

@@ -44,6 +44,12 @@ pub(super) fn token_request(
             ("redirect_uri", app.redirect_uri.as_str()),
             ("code_verifier", verifier.expose().as_str()),
         ]),
+        // Salesforce begins no flow by itself; written out because the adapter does not know that.
+        Grant::InstallCode(code) => pairs.extend([
+            ("grant_type", "authorization_code"),
+            ("code", code.expose().as_str()),
+            ("redirect_uri", app.redirect_uri.as_str()),
+        ]),
         Grant::Refresh(token) => {
             pairs.extend([("grant_type", "refresh_token"), ("refresh_token", token.expose().as_str())]);
         }

@@ -16,6 +16,8 @@ use serde_json::{Value, json};
 const CODE_LIFE_MS: i64 = 600_000;
 const USER: &str = "99";
 const DEFAULT_HUB: &str = "4242";
+/// What an app that registered no scopes gets from the marketplace.
+const INSTALL_SCOPES: &[&str] = &["oauth", "crm.objects.contacts.read", "crm.objects.contacts.write"];
 const VERSIONS: &[&str] = &["v1", "v3", "2026-03", "2026-09"];
 
 impl HubSpot {
@@ -185,6 +187,31 @@ impl HubSpot {
                 &json!({"status": "error", "message": "token not found", "correlationId": env.correlation}),
             ),
         }
+    }
+}
+
+impl HubSpot {
+    /// A code of the marketplace's own flow: no authorize request, so no challenge; every scope the app requires.
+    pub(crate) fn install_code(&mut self, hub: &str, redirect_uri: &str, env: &mut Env<'_>) -> String {
+        let code = env.issue_hubspot_code();
+        let app = &env.config.hubspot;
+        let scopes = if app.required_scopes.is_empty() {
+            INSTALL_SCOPES.iter().map(|&scope| scope.to_owned()).collect()
+        } else {
+            app.required_scopes.clone()
+        };
+        let kept = Code {
+            account: hub.to_owned(),
+            user: USER.to_owned(),
+            client_id: app.client_id.clone(),
+            redirect_uri: redirect_uri.to_owned(),
+            scopes,
+            challenge: None,
+            expires_at: env.now_ms + CODE_LIFE_MS,
+            used: false,
+        };
+        self.authority.add_code(&code, kept);
+        code
     }
 }
 

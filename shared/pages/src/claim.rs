@@ -1,0 +1,251 @@
+//! The page on which a person gives an install from a CRM's marketplace to a workspace, and the workspace's own page of
+//! connections. Forms only: nothing on them runs, and everything works without JavaScript.
+
+use crate::document::{Mood, page, page_with_forms, way_out};
+use crate::html::{Html, escape, sentence};
+
+/// A workspace to choose.
+#[derive(Clone, Copy, Debug)]
+pub struct Choice<'a> {
+    /// `ws_…`
+    pub id: &'a str,
+    /// Its name.
+    pub name: &'a str,
+}
+
+/// Who is looking, and what their forms carry.
+#[derive(Clone, Copy, Debug)]
+pub struct Visitor<'a> {
+    /// The person, as the product knows them.
+    pub user: &'a str,
+    /// The token every form carries.
+    pub form_token: &'a str,
+    /// Workspaces they may administer.
+    pub workspaces: &'a [Choice<'a>],
+}
+
+/// The install, as far as this browser may know it.
+#[derive(Clone, Copy, Debug)]
+pub struct Account<'a> {
+    /// `HubSpot`, `Salesforce`.
+    pub crm_title: &'a str,
+    /// A name people know it by.
+    pub name: Option<&'a str>,
+    /// The hub id or org id.
+    pub id: &'a str,
+}
+
+impl Account<'_> {
+    /// The account for people. The name is the account's own and may be in any script: `bdi` keeps its direction to itself.
+    fn shown(&self) -> String {
+        let id = format!("<code>{}</code>", escape(self.id));
+        match self.name {
+            Some(name) => format!("<strong><bdi>{}</bdi></strong> ({id})", escape(name)),
+            None => id,
+        }
+    }
+}
+
+fn hidden(name: &str, value: &str) -> String {
+    format!("<input type=\"hidden\" name=\"{name}\" value=\"{}\">\n", escape(value))
+}
+
+/// One workspace is named; of several the person chooses, and none is chosen for them.
+fn workspaces(visitor: &Visitor<'_>) -> String {
+    if let [only] = visitor.workspaces {
+        return format!(
+            "<dl><dt>Workspace</dt><dd><strong><bdi>{}</bdi></strong></dd><dt>You</dt><dd><bdi>{}</bdi></dd></dl>\n{}",
+            escape(only.name),
+            escape(visitor.user),
+            hidden("workspace_id", only.id)
+        );
+    }
+    let option = |choice: &Choice<'_>| {
+        let (id, name) = (escape(choice.id), escape(choice.name));
+        [
+            "<label><input type=\"radio\" name=\"workspace_id\" value=\"",
+            &id,
+            "\" required> <bdi>",
+            &name,
+            "</bdi></label>\n",
+        ]
+        .concat()
+    };
+    let options: String = visitor.workspaces.iter().map(option).collect();
+    format!("<fieldset>\n<legend>For which workspace?</legend>\n{options}</fieldset>\n")
+}
+
+/// The install is this browser's, the person is known: one button claims it.
+pub fn claim(account: &Account<'_>, visitor: &Visitor<'_>, install_id: &str) -> Html {
+    let crm = escape(account.crm_title);
+    let heading = format!("Connect this {} account?", account.crm_title);
+    let content = format!(
+        "<p>You installed the app in the {crm} account {shown}.</p>\n<form method=\"post\" action=\"/claim-install\">\n{token}{install}\
+         {workspaces}<p>The workspace will write tasks, notes and contacts into this account and read its contacts and deals. Its \
+         administrators can disconnect it at any time.</p>\n<p class=\"quiet\">Not your account? Close this page: nothing is \
+         connected, and access ends by itself.</p>\n<p class=\"way-out\"><button>Connect {crm}</button></p>\n</form>\n",
+        shown = account.shown(),
+        token = hidden("form_token", visitor.form_token),
+        install = hidden("install_id", install_id),
+        workspaces = workspaces(visitor),
+    );
+    page_with_forms(Mood::Open, &heading, &heading, &content)
+}
+
+/// The person is known, and the browser cannot show that the install is its own: the CRM is asked. `crm` is its name in a path.
+pub fn confirm(crm: &str, crm_title: &str, account: Option<&Account<'_>>, visitor: &Visitor<'_>) -> Html {
+    let title = escape(crm_title);
+    let heading = format!("Confirm in {crm_title}");
+    let installed = account.map_or_else(
+        || format!("An install of the app in {title} waits to be connected."),
+        |account| format!("The app was installed in the {title} account {}.", account.shown()),
+    );
+    let content = format!(
+        "<p>{installed} {title} will ask you to approve once more, which shows that the account is yours. Choose the same \
+         account there.</p>\n<form method=\"post\" action=\"/functions/v1/{crm}-oauth-start\">\n{token}{workspaces}\
+         <p class=\"way-out\"><button>Go on to {title}</button></p>\n</form>\n",
+        crm = escape(crm),
+        token = hidden("form_token", visitor.form_token),
+        workspaces = workspaces(visitor),
+    );
+    page_with_forms(Mood::Open, &heading, &heading, &content)
+}
+
+/// Nobody is signed in: the product does that, and sends the person back here.
+pub fn sign_in(account: Option<&Account<'_>>, sign_in_url: Option<&str>) -> Html {
+    let heading = "One step left";
+    let installed = account.map_or_else(
+        || "The app is installed, and waits to be connected to your workspace.".to_owned(),
+        |account| {
+            let title = escape(account.crm_title);
+            format!(
+                "The app is installed in the {title} account {}, and waits to be connected to your workspace.",
+                account.shown()
+            )
+        },
+    );
+    let content = format!(
+        "<p>{installed}</p>\n<p>Sign in, or sign up, in this browser. You have 24 hours.</p>\n{}",
+        way_out("Sign in or sign up", sign_in_url, "Open the page “Connect a CRM” in your product, in this browser."),
+    );
+    page(Mood::Open, heading, heading, &content)
+}
+
+/// Why an install cannot be claimed, or a page cannot be shown. `code` is the API's; `request_id` is what support asks for.
+pub fn refused(heading: &str, code: &str, sentence_text: &str, back: Option<&str>, request_id: &str) -> Html {
+    let content = format!(
+        "<p>{}</p>\n{}<div class=\"reference\">\n<p>If you ask for help, pass this on:</p>\n<dl>\n<dt>Reason</dt>\
+         <dd><code>{}</code></dd>\n<dt>Request</dt><dd><code>{}</code></dd>\n</dl>\n</div>\n",
+        escape(&sentence(sentence_text)),
+        way_out("Back to your product", back, "You can close this window."),
+        escape(code),
+        escape(request_id),
+    );
+    page(Mood::Bad, heading, heading, &content)
+}
+
+/// A CRM on the page of connections.
+#[derive(Clone, Copy, Debug)]
+pub struct Link<'a> {
+    /// Its name in a path.
+    pub crm: &'a str,
+    /// `HubSpot`, `Salesforce`.
+    pub crm_title: &'a str,
+    /// The account it is connected to, and, when something is wrong, what to do.
+    pub connected: Option<(&'a str, Option<&'a str>)>,
+}
+
+/// The workspace's CRMs, each with the one thing that can be done about it.
+pub fn connections(workspace: &Choice<'_>, form_token: &str, links: &[Link<'_>], back: Option<&str>) -> Html {
+    let heading = "Your CRM";
+    let token = || format!("{}{}", hidden("form_token", form_token), hidden("workspace_id", workspace.id));
+    let rows: String = links.iter().map(|link| row(link, &token())).collect();
+    let content = format!(
+        "<p>Workspace <strong><bdi>{}</bdi></strong></p>\n{rows}{}",
+        escape(workspace.name),
+        way_out("Back to your product", back, "You can close this window."),
+    );
+    page_with_forms(Mood::Open, heading, heading, &content)
+}
+
+fn row(link: &Link<'_>, token: &str) -> String {
+    let (title, crm) = (escape(link.crm_title), escape(link.crm));
+    let start = |word: &str| {
+        format!(
+            "<form method=\"post\" action=\"/functions/v1/{crm}-oauth-start\">\n{token}<button class=\"quiet\">{word}</button>\n</form>\n"
+        )
+    };
+    let end = format!(
+        "<form method=\"post\" action=\"/functions/v1/crm-disconnect\">\n{token}{}<button class=\"quiet\">Disconnect</button>\n</form>\n",
+        hidden("crm", link.crm)
+    );
+    let (state, forms) = match link.connected {
+        None => ("Not connected".to_owned(), start("Connect")),
+        Some((account, None)) => (format!("Connected to <bdi>{}</bdi>", escape(account)), end),
+        Some((account, Some(advice))) => {
+            let advice = escape(&sentence(advice));
+            (format!("<bdi>{}</bdi>: {advice}", escape(account)), format!("{}{end}", start("Reconnect")))
+        }
+    };
+    format!("<section>\n<h2>{title}</h2>\n<p>{state}</p>\n{forms}</section>\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Account, Choice, Link, Visitor, claim, confirm, connections, refused, sign_in};
+
+    const HOSTILE: &str = "<script>alert(\"1\")</script>'&";
+
+    fn visitor<'a>(text: &'a str, workspaces: &'a [Choice<'a>]) -> Visitor<'a> {
+        Visitor { user: text, form_token: text, workspaces }
+    }
+
+    #[test]
+    fn html_in_account_workspace_and_user_names_is_text() {
+        let account = Account { crm_title: HOSTILE, name: Some(HOSTILE), id: HOSTILE };
+        let one = [Choice { id: HOSTILE, name: HOSTILE }];
+        let two = [one[0], one[0]];
+        let link = Link { crm: HOSTILE, crm_title: HOSTILE, connected: Some((HOSTILE, Some(HOSTILE))) };
+        for page in [
+            claim(&account, &visitor(HOSTILE, &one), HOSTILE),
+            claim(&account, &visitor(HOSTILE, &two), HOSTILE),
+            confirm(HOSTILE, HOSTILE, Some(&account), &visitor(HOSTILE, &one)),
+            sign_in(Some(&account), Some("https://app.example/")),
+            refused(HOSTILE, HOSTILE, HOSTILE, None, HOSTILE),
+            connections(&one[0], HOSTILE, &[link], None),
+        ] {
+            let page = page.into_string();
+            assert!(!page.contains("<script") && !page.contains("alert(\""), "{page}");
+        }
+    }
+
+    #[test]
+    fn of_several_workspaces_none_is_chosen_for_the_person() {
+        let two = [Choice { id: "ws_a", name: "A" }, Choice { id: "ws_b", name: "B" }];
+        let account = Account { crm_title: "HubSpot", name: None, id: "4242" };
+        let page = claim(&account, &visitor("us_ada", &two), "in_1").into_string();
+        assert_eq!(page.matches("type=\"radio\"").count(), 2);
+        assert_eq!(page.matches(" required").count(), 2);
+        assert!(!page.contains("checked"));
+        let page = claim(&account, &visitor("us_ada", &two[..1]), "in_1").into_string();
+        assert!(page.contains("type=\"hidden\" name=\"workspace_id\" value=\"ws_a\"") && page.contains("us_ada"));
+    }
+
+    #[test]
+    fn every_form_carries_the_token_and_posts_to_a_path_of_ours() {
+        let one = [Choice { id: "ws_a", name: "A" }];
+        let account = Account { crm_title: "HubSpot", name: Some("Acme"), id: "4242" };
+        let link = |connected| Link { crm: "hubspot", crm_title: "HubSpot", connected };
+        for page in [
+            claim(&account, &visitor("tok", &one), "in_1"),
+            confirm("hubspot", "HubSpot", None, &visitor("tok", &one)),
+            connections(&one[0], "tok", &[link(None), link(Some(("Acme", Some("reconnect it"))))], Some("/back")),
+        ] {
+            let page = page.into_string();
+            let forms = page.matches("<form ").count();
+            assert!(forms >= 1);
+            assert_eq!(page.matches("<form method=\"post\" action=\"/").count(), forms, "{page}");
+            assert_eq!(page.matches("name=\"form_token\" value=\"tok\"").count(), forms, "{page}");
+        }
+    }
+}

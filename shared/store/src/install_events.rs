@@ -1,0 +1,34 @@
+//! `install_events`: what became of an install while no workspace keeps an audit trail for it. Directory table, append only.
+
+use crate::db::{Bind, Statement};
+use model::{InstallId, Timestamp};
+
+/// One event. `detail` is JSON of ids, codes and counts: never a token or a person.
+#[derive(Clone, Debug)]
+pub struct Event<'a> {
+    /// Which install.
+    pub install_id: &'a InstallId,
+    /// When.
+    pub at: Timestamp,
+    /// `install_parked`, `install_claimed`, …
+    pub event: &'static str,
+    /// JSON.
+    pub detail: serde_json::Value,
+    /// The request.
+    pub request_id: &'a str,
+}
+
+/// Appends the event if the statement before it in the batch changed a row. Safe to repeat.
+pub fn append_if_changed(event: &Event<'_>) -> Statement {
+    Statement::new(
+        "INSERT INTO install_events (install_id, at, event, detail_json, request_id)
+         SELECT ?1, ?2, ?3, ?4, ?5 WHERE changes() > 0 ON CONFLICT DO NOTHING",
+        [
+            Bind::from(event.install_id.as_str()),
+            event.at.into(),
+            event.event.into(),
+            event.detail.to_string().into(),
+            event.request_id.into(),
+        ],
+    )
+}
