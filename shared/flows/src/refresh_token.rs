@@ -308,12 +308,17 @@ async fn persist(
     key: &ConnectionKey,
     statement: impl Fn(&Tenant<'_>, Timestamp) -> Statement,
 ) -> Result<bool, DbError> {
-    retry(host, DB, |error| is_passing(*error), async || {
-        let world = host.world();
-        let tenant = world.tenant_of(key).map_err(|_| DbError::Unavailable)?;
-        let outcome = store::db::run(tenant.db, statement(&tenant, world.now)).await?;
-        Ok(outcome.changes > 0)
-    })
+    retry(
+        host,
+        DB,
+        |error| is_passing(*error),
+        async || {
+            let world = host.world();
+            let tenant = world.tenant_of(key).map_err(|_| DbError::Unavailable)?;
+            let outcome = store::db::run(tenant.db, statement(&tenant, world.now)).await?;
+            Ok(outcome.changes > 0)
+        },
+    )
     .await
 }
 

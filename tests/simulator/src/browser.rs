@@ -36,9 +36,8 @@ impl<'a> Browser<'a> {
         let answer = self.sim.ports.ask_crm(&request);
         let location = answer.header("location").unwrap_or_default().to_owned();
         let query = location.split_once('?').map_or("", |(_, query)| query).to_owned();
-        let part = |name: &str| {
-            query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=')).map(|v| decoded(v))
-        };
+        let part =
+            |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=')).map(decoded);
         Callback {
             state: part("state"),
             code: part("code").map(Secret::new),
