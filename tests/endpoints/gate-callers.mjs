@@ -2,7 +2,7 @@
 // once, and a second instance of the gate on the same database.
 //
 //   const conduit = await startConduit({ edit: withCallers });
-//   await admitAtOnce(conduit, { callers: 1000, gates: ["GATE", "GATE_B"] })   // { admitted: 1000, generation: 2 }
+//   await admitAtOnce(conduit, { callers: 1000, gates: ["GATE", "GATE_B"] })   // { admitted: 1000, tokens: 1 }
 //
 // Every request to a gate is printed by a tap, so that they can be counted. No token leaves the callers' Worker.
 
@@ -31,13 +31,16 @@ export default {
         const answer = await stubs[nth % stubs.length].fetch("https://gate/admit", { method: "POST", body });
         return await answer.json();
       } catch (error) {
-        return { verdict: "thrown: " + error.message };
+        return "thrown: " + error.message;
       }
     };
     const verdicts = await Promise.all(Array.from({ length: callers }, (_, nth) => one(nth)));
     const counts = {};
-    for (const { verdict } of verdicts) counts[verdict] = (counts[verdict] ?? 0) + 1;
-    return Response.json({ ...counts, tokens: new Set(verdicts.map((v) => v.access_token)).size, generation: verdicts[0]?.token_generation });
+    for (const verdict of verdicts) {
+      const name = typeof verdict === "string" ? verdict : Object.keys(verdict)[0];
+      counts[name] = (counts[name] ?? 0) + 1;
+    }
+    return Response.json({ ...counts, tokens: new Set(verdicts.map((verdict) => verdict.admitted?.access_token)).size });
   },
 };`;
 
