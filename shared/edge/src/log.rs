@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::rounds::{AUTHENTICATED, Rounds};
 
 /// The fields that may be logged: ids, codes, counts, times, states, and the platform's own words on a failure.
-const FIELDS: [&str; 39] = [
+const FIELDS: [&str; 46] = [
     "account_id",
     "action",
     "actor",

@@ -268,7 +268,7 @@ pub(crate) async fn save(host: &dyn Host, key: &ConnectionKey, unsaved: Unsaved)
         Ok(false) => retry(
             host,
             DB,
-            |error: &Error| matches!(error, Error::Db(db) if is_passing(db)),
+            |error: &Error| matches!(error, Error::Db(db) if is_passing(*db)),
             async || heal(&host.world(), key, &unsaved).await,
         )
         .await
@@ -308,15 +308,20 @@ async fn persist(
     key: &ConnectionKey,
     statement: impl Fn(&Tenant<'_>, Timestamp) -> Statement,
 ) -> Result<bool, DbError> {
-    retry(host, DB, is_passing, async || {
-        let world = host.world();
-        let tenant = world.tenant_of(key).map_err(|_| DbError::Unavailable)?;
-        let outcome = store::db::run(tenant.db, statement(&tenant, world.now)).await?;
-        Ok(outcome.changes > 0)
-    })
+    retry(
+        host,
+        DB,
+        |error| is_passing(*error),
+        async || {
+            let world = host.world();
+            let tenant = world.tenant_of(key).map_err(|_| DbError::Unavailable)?;
+            let outcome = store::db::run(tenant.db, statement(&tenant, world.now)).await?;
+            Ok(outcome.changes > 0)
+        },
+    )
     .await
 }
 
-const fn is_passing(error: &DbError) -> bool {
+const fn is_passing(error: DbError) -> bool {
     !matches!(error, DbError::Constraint | DbError::Shape)
 }

@@ -74,19 +74,19 @@ async fn reseal_shard(world: &World<'_>, keys: &Keyring, shard: &str, report: &m
         let Some(last) = rows.last() else { return Ok(()) };
         after = Some((last.workspace_id.clone(), last.crm));
         report.found += length(rows.len());
-        let mut resealed = Vec::new();
+        let mut sealed = Vec::new();
         for row in &rows {
             match seal_again(world, keys, row) {
-                Ok(Some(row)) => resealed.push(row),
+                Ok(Some(again)) => sealed.push(again),
                 Ok(None) => {}
-                Err(lost) => lost.report(world, row, report),
+                Err(unopened) => unopened.report(world, row, report),
             }
         }
-        if !resealed.is_empty() {
-            let stored = store::db::run(db, resealing::reseal(&resealed)).await?;
+        if !sealed.is_empty() {
+            let stored = store::db::run(db, resealing::reseal(&sealed)).await?;
             let stored = u32::try_from(stored.changes).unwrap_or(u32::MAX);
             report.resealed += stored;
-            report.moved += length(resealed.len()).saturating_sub(stored);
+            report.moved += length(sealed.len()).saturating_sub(stored);
         }
     }
     report.shards_unfinished += 1;

@@ -180,6 +180,7 @@ fn a_revoked_connection_costs_one_call() {
         assert!(answers.borrow().iter().all(|answer| answer.as_ref().err() == Some(&GateRefusal::Reconnect)));
         rig.place.clock.advance_secs(1);
     }
+    println!("measure refresh_calls.revoked_hour {}", rig.place.seen().0);
     assert_eq!(rig.place.seen(), (1, 0));
     let row = rig.place.row();
     assert_eq!((row.status, row.last_error_code.as_deref()), (ConnectionStatus::Error, Some("grant_revoked")));

@@ -223,7 +223,7 @@ impl Budget {
         if self.is_tight(calls, now) {
             self.tight_until = now.plus_secs(TIGHT_SECS);
         }
-        let permit = Permit { id: self.permits, report: now < self.tight_until };
+        let permit = Permit { id: self.permits, report: !self.learned || now < self.tight_until };
         if permit.report {
             self.open.push(Open { permit: permit.id, calls, at: now });
         } else {
@@ -312,8 +312,7 @@ impl Budget {
 
     fn is_tight(&self, calls: Calls, now: Timestamp) -> bool {
         let open = self.open_calls();
-        !self.learned
-            || self.narrow.is_some_and(|(_, until)| now < until)
+        self.narrow.is_some_and(|(_, until)| now < until)
             || self.ordinary.is_tight(open.ordinary.saturating_add(calls.ordinary), now)
             || calls.searches > 0
             || self.daily.is_some_and(|daily| daily.used.saturating_mul(2) > daily.max)

@@ -60,15 +60,16 @@ pub fn limit_of(crm: Crm, failure: &Failure) -> Option<Limit> {
     if failure.class != ErrorClass::RateLimited {
         return None;
     }
-    Some(match (failure.code.as_str(), crm) {
-        ("SECONDLY", _) => Limit::Searches,
-        ("DAILY", _) => Limit::Daily,
-        ("REQUEST_LIMIT_EXCEEDED", _) if failure.detail.contains("Concurrent") => Limit::Concurrent,
-        ("REQUEST_LIMIT_EXCEEDED", _) => Limit::Daily,
-        // A portal that is being moved takes nothing at all.
-        _ if failure.http_status == Some(477) => Limit::Daily,
-        (_, Crm::Hubspot) => Limit::Window,
-        (_, Crm::Salesforce) => Limit::Concurrent,
+    let code = failure.code.as_str();
+    // A portal that is being moved (477) takes nothing at all.
+    let everything = code == "DAILY"
+        || failure.http_status == Some(477)
+        || code == "REQUEST_LIMIT_EXCEEDED" && !failure.detail.contains("Concurrent");
+    Some(match crm {
+        _ if everything => Limit::Daily,
+        _ if code == "SECONDLY" => Limit::Searches,
+        Crm::Hubspot => Limit::Window,
+        Crm::Salesforce => Limit::Concurrent,
     })
 }
 

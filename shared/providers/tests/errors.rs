@@ -142,6 +142,7 @@ fn every_salesforce_error_has_its_class() {
         (400, "DUPLICATES_DETECTED", "Use one of these records?", C::Conflict, "rejected", None),
         (400, "DUPLICATE_VALUE", "duplicates value on record with id: 00Q", C::Conflict, "rejected", None),
         (400, "DUPLICATE_EXTERNAL_ID", "", C::Conflict, "rejected", None),
+        (400, "DUPLICATE_COMM_NICKNAME", "", C::Conflict, "rejected", None),
         (404, "ENTITY_IS_DELETED", "entity is deleted", C::Conflict, "rejected", None),
         (400, "ENTITY_IS_LOCKED", "", C::Transient, "retry_after", hour),
         (400, "RECORD_IN_USE_BY_WORKFLOW", "", C::Transient, "retry_after", hour),
@@ -204,6 +205,7 @@ fn every_salesforce_error_has_its_class() {
         (415, C::Mapping, "rejected"),
         (420, C::Auth, "rejected"),
         (428, C::Mapping, "rejected"),
+        (431, C::Mapping, "rejected"),
     ] {
         let given = classify(Crm::Salesforce, &answer(status, "<html>"), Effect::Reads);
         assert_eq!((failure(&given).class, name(Some(&given))), (class, outcome), "{status}");
@@ -234,7 +236,11 @@ fn only_a_create_can_have_an_unknown_outcome() {
             (answer(503, ""), true),
             (answer(504, ""), true),
             (answer(521, ""), true),
+            (answer(522, ""), true),
+            (answer(523, "<html>"), true),
             (answer(524, ""), true),
+            (answer(525, ""), true),
+            (answer(526, ""), true),
             (answer(599, ""), true),
             (answer(408, ""), true),
             // What a gateway says about the content proves nothing.

@@ -11,7 +11,7 @@
 mod given;
 
 use given::portal::{accept, contact, path, rollup, task, upserted};
-use given::{NOW, answer, body, failure, json_answer, lost, lot, named, names, next, run, step};
+use given::{NOW, answer, body, doubtful, failure, json_answer, lost, lot, named, names, next, run, step};
 use model::Crm::Hubspot;
 use model::write::WriteOutcome;
 use providers::http::{Effect, Method};
@@ -243,6 +243,12 @@ fn a_dry_run_is_the_calls_with_places_for_what_is_not_known() {
     assert_eq!(body(&dry[1])["properties"], body(&sent[1])["properties"]);
     let many: Lot = given::lot(Hubspot, (0..100).map(|n| rollup(n, &format!("p{n}@example.com"))).collect());
     assert_eq!(provider(Hubspot).dry_run(&many).len(), 2);
+    assert_eq!(provider(Hubspot).expected_calls(&many), 2, "and so many permits are asked for");
+    let mixed = given::lot(
+        Hubspot,
+        vec![task(1, "a@example.com"), rollup(2, "a@example.com"), doubtful(task(3, "b@example.com"))],
+    );
+    assert_eq!(provider(Hubspot).expected_calls(&mixed), 5, "contacts, tasks, notes, and two to look");
     assert!(provider(Hubspot).dry_run(&many).iter().all(|request| request.method == Method::Post));
     assert!(many.entries.iter().all(|entry| entry.outcome.is_none()), "a dry run changes nothing");
 }

@@ -278,4 +278,5 @@ fn a_dry_run_is_the_calls_for_somebody_new() {
     assert_eq!(dry, run(&mut lot, 2, |request| org.answer(request)));
     let many = given::lot(Salesforce, (0..100).map(|n| task(n, &format!("p{n}@example.com"))).collect());
     assert_eq!(provider(Salesforce).dry_run(&many).len(), 10);
+    assert_eq!(provider(Salesforce).expected_calls(&many), 10, "and so many permits are asked for");
 }

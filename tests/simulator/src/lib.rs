@@ -72,6 +72,9 @@ impl Sim {
     }
 
     /// Adds a workspace with the owner `us_owner` and the member `us_member`.
+    ///
+    /// # Panics
+    /// When the database refuses it.
     pub fn seed_workspace(&self, id: &str) {
         self.seed_workspace_on(id, "DB");
     }

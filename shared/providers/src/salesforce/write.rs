@@ -53,7 +53,8 @@ pub(super) fn expected_calls(lot: &Lot) -> u32 {
     let any = |is: &dyn Fn(&Entry) -> bool| u32::from(open().any(is));
     // People who share an address share a part: fewer calls than this are possible, more are not.
     let parts: usize = open().map(|entry| usize::from(needs_person(entry)) + usize::from(needs_task(entry))).sum();
-    let composites = u32::try_from(parts.div_ceil(PARTS_MAX)).unwrap_or(u32::MAX);
+    // A person and its task are not separated: one place of a composite may stay empty.
+    let composites = u32::try_from(parts.div_ceil(PARTS_MAX - 1)).unwrap_or(u32::MAX);
     any(&needs_person) + composites + any(&Entry::is_unproven)
 }
 
