@@ -22,7 +22,7 @@ export async function run({ report }) {
       const started = await browser.start(crm, { who: acme });
       note("oauth_start", started);
       const url = await browser.consent(started.url);
-      const calls = await standIn.calls(async () => note("oauth_callback", await browser.callback(url)));
+      const calls = await standIn.calls(async () => note("oauth_callback", await browser.callback(url)), crm);
       report(`provider_calls.oauth_callback_${crm}`, Object.values(calls).reduce((sum, count) => sum + count, 0));
       for (const count of [1, 100]) {
         const writes = Array.from({ length: count }, (_, n) => outcome(crm, actions[n % actions.length]));

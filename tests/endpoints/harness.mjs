@@ -2,9 +2,9 @@
 //
 //   const conduit = await startConduit();
 //
-// It ends by itself after the file's tests, and not without a search for leaks (leaks.mjs): a file whose tests pass fails
-// when a token was seen where it must not be. Nothing leaves the machine: what a Worker fetches from elsewhere is answered
-// by `outside`, and noted.
+// It ends by itself after the file's tests, and not without a search for leaks (leaks.mjs) and for answers that the API's
+// description does not know (contract.mjs): a file whose tests pass fails when one is found. Nothing leaves the machine:
+// what a Worker fetches from elsewhere is answered by `outside`, and noted.
 
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -16,8 +16,10 @@ import { Log, LogLevel, Miniflare, Response } from "miniflare";
 import { migrate } from "../../scripts/database.mjs";
 import { makeSecrets } from "../../scripts/secrets.mjs";
 import { apiToken, serviceToken, serviceTokenHash } from "../../scripts/tokens.mjs";
-import { miniflareWorkers, standIn } from "../../scripts/workers.mjs";
+import { miniflareWorkers, readWorkers, standIn } from "../../scripts/workers.mjs";
 import { Browser } from "./browser.mjs";
+import { findUndocumented } from "./contract.mjs";
+import { Database, deskWorker, runCron } from "./desk.mjs";
 import { findLeaks } from "./leaks.mjs";
 
 export const origin = "https://conduit.test";
@@ -65,8 +67,9 @@ export async function launch({ only = null, vars = {}, unset = [], crm = {}, out
     }
   }
   workers.forEach(edit);
+  const crons = readWorkers().filter(({ name, cron }) => cron.length > 0 && workers.some((worker) => worker.name === name));
   const miniflare = new Miniflare({
-    workers,
+    workers: [...workers, deskWorker(workers, crons.map(({ name }) => name))],
     cf: false,
     log: new Log(LogLevel.NONE),
     defaultPersistRoot: persisted,
@@ -75,8 +78,6 @@ export async function launch({ only = null, vars = {}, unset = [], crm = {}, out
   });
   await miniflare.ready;
   const conduit = new Conduit({ miniflare, secrets, persisted, seen });
-  const database = workers.find((worker) => worker.d1Databases.DB);
-  conduit.db = await miniflare.getD1Database("DB", database.name);
   await migrate(conduit.db);
   conduit.acme = await conduit.seed("acme");
   conduit.globex = await conduit.seed("globex");
@@ -89,6 +90,7 @@ const registered = Object.fromEntries(crms.map((crm) => [crm, { redirect_uris: [
 class Conduit {
   constructor(parts) {
     Object.assign(this, parts);
+    this.db = new Database(parts.miniflare);
     this.standIn = new StandIn(parts.miniflare);
   }
 
@@ -127,15 +129,16 @@ class Conduit {
     const url = new URL(path.includes("://") ? path : `${functions}/${path}`);
     for (const [name, value] of Object.entries(query)) url.searchParams.append(name, value);
     const sent = json === undefined ? body : JSON.stringify(json);
+    const verb = method ?? (sent === undefined ? "GET" : "POST");
     const response = await this.miniflare.dispatchFetch(url.href, {
-      method: method ?? (sent === undefined ? "GET" : "POST"),
+      method: verb,
       redirect: "manual",
       headers: { ...(token && { authorization: `Bearer ${token}` }), ...(sent !== undefined && { "content-type": "application/json" }), ...headers },
       body: sent,
     });
     const text = await response.text();
     const isOurs = url.pathname.startsWith("/functions/") || url.pathname === "/";
-    if (isOurs) this.seen.responses.push({ url: url.pathname, status: response.status, headers: [...response.headers], text });
+    if (isOurs) this.seen.responses.push({ method: verb, url: url.pathname, status: response.status, headers: [...response.headers], text });
     return {
       status: response.status,
       headers: response.headers,
@@ -172,8 +175,7 @@ class Conduit {
 
   /** Runs a cron Worker now. */
   async cron(name) {
-    const { outcome } = await (await this.miniflare.getWorker(name)).scheduled();
-    assert.equal(outcome, "ok");
+    assert.equal(await runCron(this.miniflare, name), "ok");
   }
 
   rows(sql, ...binds) {
@@ -183,6 +185,7 @@ class Conduit {
   async stop() {
     try {
       assert.deepEqual(await findLeaks(this), []);
+      assert.deepEqual(findUndocumented(this.seen.responses), []);
       assert.deepEqual(this.seen.fetched.filter((url) => !url.startsWith("https://keys.test/")), [], "nothing left the machine");
       const panics = this.seen.logs.filter(({ message }) => /"event":"panic"|^Panic/.test(message));
       assert.deepEqual(panics, []);
@@ -226,12 +229,13 @@ class StandIn {
     return this.control(`records/${object}`).then(({ records }) => records);
   }
 
-  /** The calls that arrived while `work` ran, by pattern. */
-  async calls(work) {
+  /** The calls that arrived while `work` ran, by pattern; of one CRM only, where it is named. */
+  async calls(work, crm = "") {
     const before = (await this.ledger()).calls;
     await work();
     const now = (await this.ledger()).calls;
-    return Object.fromEntries(Object.entries(now).map(([key, count]) => [key, count - (before[key] ?? 0)]).filter(([, count]) => count > 0));
+    const more = Object.entries(now).map(([key, count]) => [key, count - (before[key] ?? 0)]);
+    return Object.fromEntries(more.filter(([key, count]) => key.startsWith(crm) && count > 0));
   }
 
   /** Moves the stand-in's clock on. */

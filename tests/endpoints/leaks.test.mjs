@@ -58,7 +58,7 @@ test("the search finds what is planted: in a row, a log line, a response, and a 
   await conduit.db.prepare("INSERT INTO workspaces (id, name, created_at) VALUES ('ws_gone', ?1, 0)").bind(planted.gone).run();
   await conduit.db.prepare("DELETE FROM workspaces WHERE id = 'ws_gone'").run();
   seen.logs.push({ message: `{"reason":"${encodeURIComponent(planted.line)}"}` });
-  seen.responses.push({ url: "/planted", status: 200, headers: [["location", `${functions}/?t=${encodeURIComponent(planted.header)}`]], text: `<p>${planted.body}` });
+  seen.responses.push({ method: "GET", url: "/planted", status: 200, headers: [["location", `${functions}/?t=${encodeURIComponent(planted.header)}`]], text: `<p>${planted.body}` });
   writeFileSync(join(conduit.persisted, "planted"), Buffer.from(planted.file).toString("base64"));
 
   const found = (await findLeaks(conduit, planted)).join("\n");

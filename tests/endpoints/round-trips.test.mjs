@@ -18,7 +18,7 @@ for (const crm of crms) {
     assert.equal(rounds(started), "auth=1, work=1");
     const url = await browser.consent(started.url);
     let answer;
-    const calls = await standIn.calls(async () => (answer = await browser.callback(url)));
+    const calls = await standIn.calls(async () => (answer = await browser.callback(url)), crm);
     assert.equal(answer.status, 200, answer.text);
     const [, work] = rounds(answer).match(/^auth=0, work=(\d+)$/);
     assert.ok(Number(work) <= 3, rounds(answer));
