@@ -44,7 +44,13 @@ pub async fn start(world: &World<'_>, request: &Request, crm: Crm) -> Result<Rep
     let started = match request.method().as_str() {
         "GET" => start_by_link(world, request, crm).await?,
         "POST" if request.bearer().is_none() => {
-            return Ok(session::refused_as_page(start_by_form(world, request, crm).await, request));
+            return match start_by_form(world, request, crm).await {
+                // A page would double what a start weighs; the page of connections says what is wrong, and has the button.
+                Err(Error::SessionRequired | Error::FormRefused) if request.accepts_html() => {
+                    Ok(Reply::see_other("/connect".to_owned()))
+                }
+                other => other,
+            };
         }
         _ => return Ok(Reply::method_not_allowed("GET")),
     };

@@ -156,7 +156,7 @@ impl Run {
 /// `CONDUIT_MIXED_RUNS=200` for a long look.
 #[test]
 fn no_token_is_orphaned_and_no_account_has_two_workspaces() {
-    let runs = std::env::var("CONDUIT_MIXED_RUNS").ok().and_then(|text| text.parse().ok()).unwrap_or(24);
+    let runs = std::env::var("CONDUIT_MIXED_RUNS").ok().and_then(|text| text.parse().ok()).unwrap_or(12);
     let mut claimed = 0;
     for seed in 0..runs {
         let mut run = Run::new(seed);
