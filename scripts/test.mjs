@@ -37,6 +37,7 @@ main(import.meta, async () => {
   await check("size budget", withBuild(sizes));
   await check("the stand-in CRM before its judges", withBuild(() => nodeTests("tests/stub-crm/judges")));
   await check("endpoints", withBuild(() => nodeTests("tests/endpoints")));
+  await check("browser", withBuild(() => nodeTests("tests/browser")));
 
   console.log(`${total.passed} passed, ${total.failed} failed`);
   process.exit(total.failed === 0 ? 0 : 1);

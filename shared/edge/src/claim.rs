@@ -112,9 +112,11 @@ fn done(claimed: &Claimed, back: Option<&str>) -> Html {
 }
 
 async fn claim_by_api(world: &World<'_>, request: &Request) -> Result<Reply, Error> {
+    // Before the body is read: who says nothing of themselves gets nothing read.
+    let bearer = request.bearer().ok_or(Error::TokenRequired)?;
     let body = request.json(BODY_BYTES_MAX).await?;
     let text = |name: &str| body.get(name).and_then(|value| value.as_str());
-    let caller = authenticate(world, request.bearer(), text("workspace_id")).await?;
+    let caller = authenticate(world, Some(bearer), text("workspace_id")).await?;
     let named = text("install_id").ok_or(Error::Parameter { name: "install_id", rule: "must name the install" })?;
     let claimed = claim_install(world, &caller, request.cookie(CLAIM).as_deref(), Some(named)).await?;
     Ok(Reply::json(200, &claimed).with_cookie(session::cookie(CLAIM, "", 0)))

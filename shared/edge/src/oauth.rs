@@ -43,10 +43,16 @@ fn marketplace_cookie(value: &str, life_secs: i64) -> String {
 pub async fn start(world: &World<'_>, request: &Request, crm: Crm) -> Result<Reply, Error> {
     let started = match request.method().as_str() {
         "GET" => start_by_link(world, request, crm).await?,
-        "POST" if session::is_form(request) => {
-            return Ok(session::refused_as_page(start_by_form(world, request, crm).await, request));
+        "POST" if request.bearer().is_none() => {
+            return match start_by_form(world, request, crm).await {
+                // A page would double what a start weighs; the page of connections says what is wrong, and has the button.
+                Err(Error::SessionRequired | Error::FormRefused) if request.accepts_html() => {
+                    Ok(Reply::see_other("/connect".to_owned()))
+                }
+                other => other,
+            };
         }
-        _ => return Ok(Reply::method_not_allowed("GET, POST")),
+        _ => return Ok(Reply::method_not_allowed("GET")),
     };
     let reply = if request.accepts_html() {
         Reply::found(started.authorize_url.clone())

@@ -179,9 +179,10 @@ fn an_attackers_state_in_the_victims_browser_is_refused() {
     let (sim, _) = scene();
     for install in [true, false] {
         let mut browser = Browser::new(&sim);
-        let url = match install {
-            true => browser.start_install(Crm::Hubspot).unwrap(),
-            false => browser.start_as(&attacker(&sim), Crm::Hubspot, &Start::default()).unwrap(),
+        let url = if install {
+            browser.start_install(Crm::Hubspot).unwrap()
+        } else {
+            browser.start_as(&attacker(&sim), Crm::Hubspot, &Start::default()).unwrap()
         };
         let lure = browser.consent(&format!("{url}&hub_id=666"), "approve");
         let mut victim = Browser::new(&sim);
