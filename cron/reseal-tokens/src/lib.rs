@@ -7,5 +7,6 @@ use worker::{Env, ScheduleContext, ScheduledEvent, event};
 
 #[event(scheduled)]
 async fn scheduled(_: ScheduledEvent, env: Env, _: ScheduleContext) {
-    edge::scheduled("reseal-tokens", Uses::NONE.tokens(), env, async |world| reseal_tokens(world).await.map(|_| ())).await;
+    edge::scheduled("reseal-tokens", Uses::NONE.tokens(), env, async |world| reseal_tokens(world).await.map(|_| ()))
+        .await;
 }
