@@ -19,14 +19,12 @@ const RECONNECT_WAIT_SECS: i64 = 600;
 
 /// Every entry the adapter finished has an outcome afterwards; answers the number of calls made.
 pub(crate) async fn send_lot(world: &World<'_>, connection: &ConnectionKey, lot: &mut Lot) -> u32 {
-    let mut made = Report::default();
+    let mut calls = 0;
     let mut refused_generation = None;
-    let mut admitted = 0;
     // At most twice: the second time with a token that was refreshed because the first one was refused.
     for _ in 0..2 {
         let expected = provider(lot.crm).expected_calls(lot).min(CALLS_PER_LOT_MAX);
         let ask = Ask { calls: expected, searches: 0, purpose: Purpose::Writes, refused_generation };
-        admitted += expected;
         let admission = match world.gate.admit(connection, ask).await {
             Ok(admission) => admission,
             Err(refusal) => {
@@ -35,8 +33,11 @@ pub(crate) async fn send_lot(world: &World<'_>, connection: &ConnectionKey, lot:
             }
         };
         lot.connection = admission.facts.clone();
-        made.permit = admission.permit;
-        call(world, lot, &admission, &mut made).await;
+        let made = call(world, lot, &admission, calls).await;
+        calls += made.calls + made.searches;
+        if is_worth_reporting(lot, &made, expected) {
+            world.gate.report(connection, made).await;
+        }
         if !lot.entries.iter().any(is_unauthorized) {
             break;
         }
@@ -52,10 +53,6 @@ pub(crate) async fn send_lot(world: &World<'_>, connection: &ConnectionKey, lot:
         let refusal = world.gate.admit(connection, ask).await.err().unwrap_or(GateRefusal::Unavailable);
         refuse_all(lot, &refusal, world.now);
     }
-    let calls = made.calls + made.searches;
-    if is_worth_reporting(lot, &made, admitted) {
-        world.gate.report(connection, made).await;
-    }
     calls
 }
 
@@ -67,11 +64,12 @@ fn is_worth_reporting(lot: &Lot, made: &Report, admitted: u32) -> bool {
         || provider(lot.crm).read_limits(&made.limits).is_tight()
 }
 
-/// The adapter's requests, one after the other.
-async fn call(world: &World<'_>, lot: &mut Lot, admission: &Admission, made: &mut Report) {
+/// The adapter's requests, one after the other; `before` were made in this try already.
+async fn call(world: &World<'_>, lot: &mut Lot, admission: &Admission, before: u32) -> Report {
     let adapter = provider(lot.crm);
-    while made.calls + made.searches < CALLS_PER_LOT_MAX {
-        let Some(call) = adapter.next_call(lot) else { return };
+    let mut made = Report { permit: admission.permit, ..Report::default() };
+    while before + made.calls + made.searches < CALLS_PER_LOT_MAX {
+        let Some(call) = adapter.next_call(lot) else { break };
         let request = call.request.clone().with_bearer(admission.access_token.clone());
         let answer = world.http.send(request).await;
         if call.is_search {
@@ -83,8 +81,9 @@ async fn call(world: &World<'_>, lot: &mut Lot, admission: &Admission, made: &mu
             made.limits = limit_headers(&response.headers);
         }
         adapter.read_call(lot, &call, &answer, world.now);
-        note_refusal(lot, &call, made);
+        note_refusal(lot, &call, &mut made);
     }
+    made
 }
 
 /// What a call's answer said of a limit that concerns others too.
