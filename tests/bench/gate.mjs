@@ -59,7 +59,10 @@ async function refreshes(conduit, report, wanted) {
   await measure("refresh_calls.slow_endpoint", {}, { match, delay_ms: 30_000 });
 }
 
-/** One request through a Worker that asks the gate, less the same request that does not, in turn. */
+/**
+ * One request through a Worker that asks the gate, beside the same request that does not, in turn: both figures are above
+ * the median without the gate, so that the noise of the slowest requests counts as the gate's.
+ */
 async function added(conduit, report, note) {
   const timed = async (options) => {
     const began = performance.now();
@@ -74,7 +77,7 @@ async function added(conduit, report, note) {
   const at = (times, share) => times.slice(50).sort((a, b) => a - b)[Math.floor(samples * share)];
   note(`a request without the gate: p50 ${at(without, 0.5).toFixed(2)} ms, p99 ${at(without, 0.99).toFixed(2)} ms`);
   report("gate.added_p50_ms", Math.max(0, at(withGate, 0.5) - at(without, 0.5)));
-  report("gate.added_p99_ms", Math.max(0, at(withGate, 0.99) - at(without, 0.99)));
+  report("gate.added_p99_ms", Math.max(0, at(withGate, 0.99) - at(without, 0.5)));
 }
 
 async function perHundredWrites(conduit, report) {

@@ -6,6 +6,7 @@
 use crate::connections::{self, Connected, Connection, Failed, Refreshed};
 use crate::db::{Bind, Db, DbError, Statement, nth, run};
 use crate::oauth_states::{self, NewState, Unusable};
+use crate::resealing::{self, Resealed};
 use crate::writes::{self, Filter, Key, Leased, NewWrite, Settled, Write};
 use crate::{WorkspaceScope, workspaces};
 use model::oauth::Flow;
@@ -54,6 +55,8 @@ pub async fn run_all(db: &dyn Db) -> (usize, Vec<Failure>) {
         a_state_is_consumed_once_by_its_browser_before_its_end,
         a_connection_is_compared_and_set,
         a_refresh_is_saved_for_the_generation_it_began_with,
+        tokens_that_come_late_heal_what_was_marked_for_them,
+        a_row_is_sealed_again_only_as_it_was_read,
         writes_are_planned_once_and_only_where_connected,
         a_lease_is_given_once_and_settled_under_its_name,
         the_log_is_paged_newest_first,
@@ -271,6 +274,51 @@ async fn a_refresh_is_saved_for_the_generation_it_began_with(db: &dyn Db) -> Res
     ensure!(run(db, save(1)).await.map_err(words)?.changes == 0, "the refresh was saved twice");
     let row = fetch(db, &scope).await?;
     ensure!(row.token_generation == 2 && row.access_token_sealed.as_deref() == Some("v1.access2"), "{row:?}");
+    Ok(())
+}
+
+async fn tokens_that_come_late_heal_what_was_marked_for_them(db: &dyn Db) -> Result<(), String> {
+    for (code, healed) in [("refresh_interrupted", 1), ("token_refused", 0)] {
+        let scope = workspace(db, &format!("ws_heal_{code}")).await?;
+        connect(db, &scope, Crm::Hubspot, "1", 1).await?;
+        let marked = connections::mark_error(&scope, Crm::Hubspot, &Failed { code, ..failed(1) });
+        ensure!(run(db, marked).await.map_err(words)?.changes == 1, "the connection was not marked");
+        let late = Refreshed {
+            expected_generation: 1,
+            access_token_sealed: "v1.access2",
+            refresh_token_sealed: "v1.refresh2",
+            expires_at: None,
+            instance_url: None,
+            refused_at: None,
+            at: NOW,
+        };
+        let heal = || connections::heal_refresh(&scope, Crm::Hubspot, &late);
+        ensure!(run(db, heal()).await.map_err(words)?.changes == healed, "{code} healed otherwise than it should");
+        ensure!(run(db, heal()).await.map_err(words)?.changes == 0, "{code} healed twice");
+    }
+    Ok(())
+}
+
+async fn a_row_is_sealed_again_only_as_it_was_read(db: &dyn Db) -> Result<(), String> {
+    let scope = workspace(db, "ws_reseal").await?;
+    connect(db, &scope, Crm::Hubspot, "1", 1).await?;
+    connect(db, &scope, Crm::Salesforce, "2", 1).await?;
+    let list = async |after| resealing::list_sealed_otherwise(db, "v2.new.", after, 100).await.map_err(words);
+    let rows = list(None).await?;
+    let ours: Vec<_> = rows.iter().filter(|row| row.workspace_id == *scope.workspace_id()).collect();
+    ensure!(ours.len() == 2, "{} rows were found under another key", ours.len());
+    let after = list(Some((scope.workspace_id(), Crm::Hubspot))).await?;
+    ensure!(after.first().is_some_and(|row| row.crm == Crm::Salesforce), "the next page begins elsewhere");
+    let again = |row| Resealed {
+        row,
+        access_token_sealed: "v2.new.a".to_owned(),
+        refresh_token_sealed: Some("v2.new.r".to_owned()),
+    };
+    let again: Vec<_> = ours.into_iter().map(again).collect();
+    ensure!(run(db, resealing::reseal(&again)).await.map_err(words)?.changes == 2, "not both were stored");
+    ensure!(run(db, resealing::reseal(&again)).await.map_err(words)?.changes == 0, "stored although changed since");
+    let left = list(None).await?;
+    ensure!(left.iter().all(|row| row.workspace_id != *scope.workspace_id()), "found again");
     Ok(())
 }
 
