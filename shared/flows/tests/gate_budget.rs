@@ -1,13 +1,7 @@
 //! The gate's request budget: thousands of queued calls against the stand-in, which enforces HubSpot's limits exactly. In
 //! simulated time. Prints what it measures, as `measure KEY NUMBER`, for the bench.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::cast_precision_loss,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::cast_precision_loss, reason = "tests")]
 
 mod gate_rig;
 
