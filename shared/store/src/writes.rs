@@ -1,7 +1,9 @@
 //! `crm_write_log` and `crm_write_attempts`: intended effects and every try at them. Tenant tables.
 //!
 //! A whole lot travels as one JSON text (`json_each`), so that a hundred writes cost as many round trips and bound
-//! parameters as one. A claim is a compare-and-set with its attempt rows in the same batch; a settlement names the lease, so a
+//! parameters as one. Left to itself SQLite takes the first two columns of the key for narrow enough and walks all writes of
+//! the connection, taking the JSON apart for each: `CROSS JOIN`, and a list made once with the key beside the join, keep it
+//! from that. A claim is a compare-and-set with its attempt rows in the same batch; a settlement names the lease, so a
 //! processor that lost its lease changes nothing.
 
 use crate::db::{Bind, Db, DbError, Statement, run};
@@ -132,7 +134,7 @@ pub fn select_by_keys(scope: &WorkspaceScope, keys: &[Key]) -> Statement {
         concat!(
             "SELECT ",
             write_columns!(),
-            " FROM json_each(?2) j JOIN crm_write_log w
+            " FROM json_each(?2) j CROSS JOIN crm_write_log w
                 ON w.workspace_id = ?1 AND w.crm = j.value->>'crm' AND w.idempotency_key = j.value->>'key'
               LIMIT 100"
         ),
@@ -263,7 +265,7 @@ pub fn begin_attempts(scope: &WorkspaceScope, crm: Crm, keys: &[String], lease_i
     Statement::new(
         "INSERT INTO crm_write_attempts (workspace_id, crm, idempotency_key, lease_id, started_at)
          SELECT w.workspace_id, w.crm, w.idempotency_key, ?4, ?5
-         FROM json_each(?3) j JOIN crm_write_log w
+         FROM json_each(?3) j CROSS JOIN crm_write_log w
              ON w.workspace_id = ?1 AND w.crm = ?2 AND w.idempotency_key = j.value
          WHERE w.lease_id = ?4
          ON CONFLICT DO NOTHING",
@@ -312,7 +314,8 @@ impl Settled {
 pub fn settle(scope: &WorkspaceScope, crm: Crm, lease_id: &str, settled: &[Settled], now: Timestamp) -> Statement {
     let rows: Vec<Value> = settled.iter().map(Settled::row).collect();
     Statement::new(
-        "UPDATE crm_write_log SET
+        "WITH j AS MATERIALIZED (SELECT value->>'key' AS key, value FROM json_each(?4))
+         UPDATE crm_write_log SET
              status = j.value->>'status', retry_count = j.value->>'retry_count',
              next_retry_at = j.value->>'next_retry_at',
              permanent_failure = (j.value->>'status' = 'permanent_failure'),
@@ -322,8 +325,9 @@ pub fn settle(scope: &WorkspaceScope, crm: Crm, lease_id: &str, settled: &[Settl
              external_ids_json = j.value->>'ids', response_json = COALESCE(j.value->>'response', response_json),
              dry_run_json = COALESCE(j.value->>'dry_run', dry_run_json),
              lease_id = NULL, lease_until = NULL, updated_at = ?5
-         FROM json_each(?4) j
-         WHERE workspace_id = ?1 AND crm = ?2 AND idempotency_key = j.value->>'key' AND lease_id = ?3",
+         FROM j
+         WHERE workspace_id = ?1 AND crm = ?2 AND idempotency_key = j.key AND lease_id = ?3
+             AND idempotency_key IN (SELECT key FROM j)",
         [Bind::from(scope.workspace_id().as_str()), crm.as_str().into(), lease_id.into(), json(&rows), now.into()],
     )
 }
@@ -340,12 +344,13 @@ pub fn end_attempts(
 ) -> Statement {
     let rows: Vec<Value> = settled.iter().map(Settled::row).collect();
     Statement::new(
-        "UPDATE crm_write_attempts SET
+        "WITH j AS MATERIALIZED (SELECT value->>'key' AS key, value FROM json_each(?5))
+         UPDATE crm_write_attempts SET
              ended_at = ?7, outcome = j.value->>'status', http_status = j.value->>'http',
              error_code = j.value->>'code', calls = ?6
-         FROM json_each(?5) j
-         WHERE workspace_id = ?1 AND crm = ?2 AND idempotency_key = j.value->>'key' AND started_at = ?4
-             AND lease_id = ?3",
+         FROM j
+         WHERE workspace_id = ?1 AND crm = ?2 AND idempotency_key = j.key AND started_at = ?4 AND lease_id = ?3
+             AND idempotency_key IN (SELECT key FROM j)",
         [
             Bind::from(scope.workspace_id().as_str()),
             crm.as_str().into(),
