@@ -17,8 +17,8 @@ import { outcome } from "../endpoints/outcomes.mjs";
 
 /** Where the CRM accepts our unique keys, and where it does not. */
 const mechanisms = {
-  on: { hubspot_unique_on_activities: true, salesforce_key_field: "unique" },
-  off: { hubspot_unique_on_activities: false, salesforce_key_field: "absent" },
+  on: { hubspot_unique_on_activities: "accepted", salesforce_key_field: "unique" },
+  off: { hubspot_unique_on_activities: "refused", salesforce_key_field: "absent" },
 };
 
 /** No limit of the stand-in's is in the way of what is measured. */

@@ -7,7 +7,7 @@ import { app, approve, startStandIn } from "./stand-in.mjs";
 
 const scopes = ["oauth", "contacts", "companies", "deals", "owners"]
   .flatMap((name) => (name === "oauth" ? [name] : [`crm.objects.${name}.read`, `crm.objects.${name}.write`]))
-  .concat("crm.schemas.contacts.write");
+  .concat("crm.schemas.contacts.write", "crm.schemas.deals.write");
 
 let standIn;
 let hubspot;
@@ -134,9 +134,13 @@ test("properties, pipelines and owners are read, and a unique property upserts",
     assert.equal(results[0]._new, isNew);
   }
   const unique = { name: "conduit_key", label: "K", groupName: "task_information", type: "string", fieldType: "text", hasUniqueValue: true };
-  await assert.rejects(hubspot.crm.properties.coreApi.create("tasks", unique), { code: 400 });
-  await standIn.control("faults", { switches: { hubspot_unique_on_activities: true } });
+  for (const [policy, code] of [["missing_scopes", 403], ["refused", 400]]) {
+    await standIn.control("faults", { switches: { hubspot_unique_on_activities: policy } });
+    await assert.rejects(hubspot.crm.properties.coreApi.create("tasks", unique), { code });
+  }
+  await standIn.control("faults", { switches: { hubspot_unique_on_activities: "accepted" } });
   assert.equal((await hubspot.crm.properties.coreApi.create("tasks", unique)).hasUniqueValue, true);
+  assert.equal((await hubspot.crm.properties.coreApi.create("notes", unique)).hasUniqueValue, true);
   const pipelines = await hubspot.crm.pipelines.pipelinesApi.getAll("deals");
   assert.ok(pipelines.results[0].stages.some(({ id }) => id === "contractsent"));
   assert.ok((await hubspot.crm.owners.ownersApi.getPage()).results.length > 0);
@@ -149,4 +153,53 @@ test("deals and companies are created and tied with a label", async () => {
   assert.deepEqual(tied.labels, ["Primary"]);
   await hubspot.crm.associations.v4.basicApi.archive("deals", deal.id, "companies", company.id);
   assert.equal((await hubspot.crm.associations.v4.basicApi.getPage("deals", deal.id, "companies")).results.length, 0);
+});
+
+test("tasks, notes and deals upsert by a unique property, partly with traces, and are tied in one call", async () => {
+  await hubspot.crm.properties.coreApi.create("deals", {
+    name: "conduit_key", label: "Conduit key", groupName: "dealinformation", type: "string", fieldType: "text", hasUniqueValue: true,
+  });
+  const fields = {
+    tasks: { hs_timestamp: "1795176000000", hs_task_subject: "Call" },
+    notes: { hs_timestamp: "1795176000000", hs_note_body: "Note" },
+    deals: { dealname: "D", dealstage: "77011", pipeline: "77001" },
+  };
+  const contact = await hubspot.crm.contacts.basicApi.create({ properties: { email: "tied@x.example" }, associations: [] });
+  const input = (n, properties) => ({ id: `key${n}`, idProperty: "conduit_key", objectWriteTraceId: `key${n}`, properties });
+  for (const [kind, properties] of Object.entries(fields)) {
+    const api = kind === "deals" ? hubspot.crm.deals : hubspot.crm.objects[kind];
+    for (const isNew of [true, false]) {
+      const inputs = [0, 1, 2].map((n) => input(n, properties)).concat(input(3, { no_such_property: "x" }));
+      const answer = await api.batchApi.upsert({ inputs });
+      assert.deepEqual(answer.results.map((row) => row._new), [isNew, isNew, isNew], kind);
+      assert.deepEqual([answer.numErrors, answer.errors[0].context.objectWriteTraceId], [1, ["key3"]], kind);
+    }
+    const found = await api.batchApi.read({ idProperty: "conduit_key", properties: ["conduit_key"], propertiesWithHistory: [], inputs: [{ id: "key0" }, { id: "key9" }] });
+    assert.deepEqual([found.results.length, found.numErrors], [1, 1], kind);
+    const pairs = { inputs: [{ _from: { id: found.results[0].id }, to: { id: contact.id } }] };
+    for (let round = 0; round < 2; round += 1) {
+      const tied = await hubspot.crm.associations.v4.batchApi.createDefault(kind, "contacts", pairs);
+      assert.deepEqual(tied.results.map((row) => row._from.id).sort(), [contact.id, found.results[0].id].sort());
+    }
+    const listed = await hubspot.crm.associations.v4.batchApi.getPage("contacts", kind, { inputs: [{ id: contact.id }] });
+    assert.equal(listed.results[0].to.length, 1, kind);
+  }
+});
+
+test("a list of associations may lag behind its record, and a batch read may be silently incomplete", async () => {
+  await standIn.control("faults", { switches: { hubspot_association_lag_ms: 60_000, hubspot_incomplete_reads: 1 } });
+  const contact = await hubspot.crm.contacts.basicApi.create({ properties: { email: "late@x.example" }, associations: [] });
+  const note = await hubspot.crm.objects.notes.basicApi.create({
+    properties: { hs_timestamp: "1795176000000" },
+    associations: [{ to: { id: contact.id }, types: [{ associationCategory: "HUBSPOT_DEFINED", associationTypeId: 202 }] }],
+  });
+  const late = await hubspot.crm.associations.v4.batchApi.getPage("contacts", "notes", { inputs: [{ id: contact.id }] });
+  assert.equal(late.errors[0].subCategory, "crm.associations.NO_ASSOCIATIONS_FOUND");
+  await standIn.control("clock", { advance_ms: 60_000 });
+  const listed = await hubspot.crm.associations.v4.batchApi.getPage("contacts", "notes", { inputs: [{ id: contact.id }] });
+  assert.equal(String(listed.results[0].to[0].toObjectId), note.id);
+  const inputs = [{ id: note.id }];
+  const read = () => hubspot.crm.objects.notes.batchApi.read({ properties: [], propertiesWithHistory: [], inputs });
+  assert.deepEqual([(await read()).results.length, (await read()).results.length], [0, 1]);
+  await standIn.control("faults", { switches: { hubspot_association_lag_ms: 0 } });
 });

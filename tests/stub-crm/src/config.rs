@@ -60,6 +60,22 @@ pub enum DeadToken {
     BadHub,
 }
 
+/// What becomes of a property with unique values on tasks and notes. (No source proves that they may have one; one portal is
+/// known to refuse it.)
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UniqueOnActivities {
+    /// 400: the object types do not take one.
+    #[default]
+    Refused,
+    /// 403: whoever asks lacks a scope.
+    MissingScopes,
+    /// Made, but without uniqueness: only reading it back tells.
+    MadePlain,
+    /// Made.
+    Accepted,
+}
+
 /// Whether the Salesforce administrator made `Conduit_Key__c`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -107,7 +123,11 @@ pub struct Switches {
     /// How far the search index is behind the store.
     pub hubspot_search_lag_ms: i64,
     /// Whether tasks and notes take properties with unique values.
-    pub hubspot_unique_on_activities: bool,
+    pub hubspot_unique_on_activities: UniqueOnActivities,
+    /// How far lists of associations are behind the store.
+    pub hubspot_association_lag_ms: i64,
+    /// So many batch reads of records from now on leave out their last record, without a word.
+    pub hubspot_incomplete_reads: u32,
     /// Whether batch results come in another order than the inputs.
     pub hubspot_shuffle: bool,
     /// Whether data calls check the token's scopes.
@@ -143,7 +163,9 @@ impl Default for Switches {
             hubspot_dead_token: DeadToken::InvalidGrant,
             hubspot_token_life_secs: 1800,
             hubspot_search_lag_ms: 10_000,
-            hubspot_unique_on_activities: false,
+            hubspot_unique_on_activities: UniqueOnActivities::Refused,
+            hubspot_association_lag_ms: 0,
+            hubspot_incomplete_reads: 0,
             hubspot_shuffle: true,
             hubspot_check_scopes: true,
             salesforce_rotation: Rotation::Off,

@@ -24,7 +24,7 @@ mod tests;
 #[cfg(all(feature = "worker", target_arch = "wasm32"))]
 mod worker;
 
-pub use config::{App, Config, DeadToken, DuplicateRules, KeyField, Rotation, Switches};
+pub use config::{App, Config, DeadToken, DuplicateRules, KeyField, Rotation, Switches, UniqueOnActivities};
 pub use faults::{BodyKind, Fault, Lost, Match};
 pub use http::{Answer, Fate, Request};
 

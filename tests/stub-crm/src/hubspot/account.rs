@@ -8,7 +8,7 @@ use crate::fields::Fields as _;
 use crate::http::{Answer, Call, Reply};
 use crate::hubspot::errors;
 use crate::hubspot::kind::Kind;
-use crate::hubspot::schema::DEAL_STAGES;
+use crate::hubspot::schema::{DEAL_PIPELINES, Pipeline};
 use serde_json::{Value, json};
 
 /// `/account-info/{version}/details`
@@ -50,7 +50,7 @@ pub fn pipelines(call: &Call<'_>, rest: &[&str], env: &Env<'_>) -> Reply {
     let (kind, rest) = rest.split_first().ok_or_else(|| errors::no_such_path(env))?;
     let kind = Kind::parse(kind).ok_or_else(|| errors::unknown_type(env, kind))?;
     let pipelines = match kind {
-        Kind::Deals => vec![deal_pipeline()],
+        Kind::Deals => DEAL_PIPELINES.iter().enumerate().map(deal_pipeline).collect(),
         _ => Vec::new(),
     };
     match (call.method(), rest) {
@@ -70,16 +70,16 @@ pub fn pipelines(call: &Call<'_>, rest: &[&str], env: &Env<'_>) -> Reply {
     }
 }
 
-fn deal_pipeline() -> Value {
+fn deal_pipeline((order, (id, label, stages)): (usize, &Pipeline)) -> Value {
     let at = "1970-01-01T00:00:00Z";
-    let stages: Vec<Value> = DEAL_STAGES
+    let stages: Vec<Value> = stages
         .iter()
         .enumerate()
         .map(|(order, (id, label, probability))| {
-            let closed = id.starts_with("closed").to_string();
+            let closed = matches!(*probability, "0.0" | "1.0").to_string();
             json!({"id": id, "label": label, "displayOrder": order, "archived": false, "createdAt": at, "updatedAt": at,
                 "metadata": {"isClosed": closed, "probability": probability}, "writePermissions": "CRM_PERMISSIONS_ENFORCEMENT"})
         })
         .collect();
-    json!({"id": "default", "label": "Sales Pipeline", "displayOrder": 0, "archived": false, "createdAt": at, "updatedAt": at, "stages": stages})
+    json!({"id": id, "label": label, "displayOrder": order, "archived": false, "createdAt": at, "updatedAt": at, "stages": stages})
 }

@@ -1,6 +1,6 @@
 //! Associations between records: default, labelled, lists, batches and labels.
 //!
-//! Both directions are kept (`portal.rs`). Record ids in labelled answers are numbers here, as in real bodies; the
+//! Both directions are kept (`portal.rs`). Lists may lag behind the store, by a switch: that they do not is nowhere promised. Record ids in labelled answers are numbers here, as in real bodies; the
 //! specification says strings. Sources: `HubSpot`'s associations v4 guide and recorded answers.
 
 use crate::Env;
@@ -10,7 +10,7 @@ use crate::http::{Answer, Call, Reply};
 use crate::hubspot::batch;
 use crate::hubspot::errors;
 use crate::hubspot::kind::{self, Kind};
-use crate::hubspot::portal::{Label, Portal, Spec};
+use crate::hubspot::portal::{Label, Portal, Spec, Tie};
 use crate::hubspot::writes::specs;
 use serde_json::{Value, json};
 
@@ -37,7 +37,7 @@ pub fn of_record(
     match (call.method(), rest) {
         ("PUT", ["default", to, other]) => {
             let pair = ends(portal, (from, id), (kind_of(to, env)?, other), env)?;
-            let results = link_default(portal, pair.0, pair.1).ok_or_else(|| no_type(env))?;
+            let results = link_default(portal, pair.0, pair.1, env).ok_or_else(|| no_type(env))?;
             let at = clock::hubspot(env.now_ms);
             Ok(Answer::json(
                 200,
@@ -51,7 +51,7 @@ pub fn of_record(
                 .map(|body| named(&body))
                 .filter(|types| !types.is_empty())
                 .ok_or_else(|| errors::bad_json(env))?;
-            link(portal, pair.0, pair.1, &types).map(|body| Answer::json(201, &body)).ok_or_else(|| no_type(env))
+            link(portal, pair.0, pair.1, &types, env).map(|body| Answer::json(201, &body)).ok_or_else(|| no_type(env))
         }
         // The older form, with the type in the path.
         ("PUT", [to, other, kind]) => {
@@ -60,7 +60,7 @@ pub fn of_record(
             let (unlabelled, _) = kind::association_types(from, pair.1.0).ok_or_else(|| no_type(env))?;
             let type_id = if *kind == by_name { Some(unlabelled) } else { kind.parse().ok() };
             let types = [(DEFINED.to_owned(), type_id.ok_or_else(|| no_type(env))?)];
-            link(portal, pair.0, pair.1, &types)
+            link(portal, pair.0, pair.1, &types, env)
                 .map(|_| Answer::json(200, &json!({"id": id})))
                 .ok_or_else(|| no_type(env))
         }
@@ -77,6 +77,11 @@ pub fn of_record(
         }
         _ => Err(errors::no_such_path(env)),
     }
+}
+
+/// When lists show a tie that is made now.
+pub fn listed_at(env: &Env<'_>) -> i64 {
+    env.now_ms + env.switches.hubspot_association_lag_ms
 }
 
 fn living(portal: &Portal, kind: Kind, id: &str) -> Option<u64> {
@@ -100,10 +105,10 @@ fn named(body: &Value) -> Vec<Spec> {
     specs(Some(body))
 }
 
-fn link_default(portal: &mut Portal, from: End, to: End) -> Option<[Value; 2]> {
+fn link_default(portal: &mut Portal, from: End, to: End, env: &Env<'_>) -> Option<[Value; 2]> {
     let (there, _) = kind::association_types(from.0, to.0)?;
     let (back, _) = kind::association_types(to.0, from.0)?;
-    portal.link(from, to, &(DEFINED.to_owned(), there));
+    portal.link(from, to, &(DEFINED.to_owned(), there), listed_at(env));
     let row = |one: End, other: End, id: u32| {
         json!({"from": {"id": one.1.to_string()}, "to": {"id": other.1.to_string()},
             "associationSpec": {"associationCategory": DEFINED, "associationTypeId": id}})
@@ -111,12 +116,12 @@ fn link_default(portal: &mut Portal, from: End, to: End) -> Option<[Value; 2]> {
     Some([row(from, to, there), row(to, from, back)])
 }
 
-fn link(portal: &mut Portal, from: End, to: End, types: &[Spec]) -> Option<Value> {
+fn link(portal: &mut Portal, from: End, to: End, types: &[Spec], env: &Env<'_>) -> Option<Value> {
     if types.iter().any(|spec| portal.way_back(from.0, to.0, spec).is_none()) {
         return None;
     }
     for spec in types {
-        portal.link(from, to, spec);
+        portal.link(from, to, spec, listed_at(env));
     }
     let labels: Vec<&str> = types.iter().filter_map(|spec| label_of(portal, from.0, to.0, spec)).collect();
     Some(json!({"fromObjectTypeId": from.0.type_id(), "fromObjectId": from.1, "toObjectTypeId": to.0.type_id(),
@@ -131,14 +136,15 @@ fn label_of<'a>(portal: &'a Portal, from: Kind, to: Kind, spec: &Spec) -> Option
     portal.labels.iter().find(|label| label.type_id == spec.1).map(|label| label.text.as_str())
 }
 
-fn rows(portal: &Portal, from: Kind, id: u64, to: Kind) -> Vec<Value> {
-    let types = |specs: &std::collections::BTreeSet<Spec>| -> Vec<Value> {
-        specs
+fn rows(portal: &Portal, from: Kind, id: u64, to: Kind, now_ms: i64) -> Vec<Value> {
+    let types = |tie: &Tie| -> Vec<Value> {
+        tie.types
             .iter()
             .map(|spec| json!({"category": spec.0, "typeId": spec.1, "label": label_of(portal, from, to, spec)}))
             .collect()
     };
-    portal.linked(id, to).map(|(other, specs)| json!({"toObjectId": other, "associationTypes": types(specs)})).collect()
+    let listed = portal.linked(id, to).filter(|(_, tie)| tie.listed_at <= now_ms);
+    listed.map(|(other, tie)| json!({"toObjectId": other, "associationTypes": types(tie)})).collect()
 }
 
 fn list(portal: &Portal, from: Kind, id: u64, to: Kind, call: &Call<'_>, env: &Env<'_>) -> Reply {
@@ -150,7 +156,7 @@ fn list(portal: &Portal, from: Kind, id: u64, to: Kind, call: &Call<'_>, env: &E
         .query("after")
         .map_or(Some(0), |text| text.parse().ok())
         .ok_or_else(|| errors::invalid(env, "after is not valid"))?;
-    let mut all = rows(portal, from, id, to);
+    let mut all = rows(portal, from, id, to, env.now_ms);
     all.retain(|row| row.field("toObjectId").as_u64().is_some_and(|other| other >= after));
     let next = all.get(limit).and_then(|row| row.field("toObjectId").as_u64());
     all.truncate(limit);
@@ -248,7 +254,14 @@ fn one_of_many(
     };
     if verb == ["read"] {
         let id = find(portal, from, text("/id"))?;
-        return Ok(vec![json!({"from": {"id": id.to_string()}, "to": rows(portal, from, id, to)})]);
+        let rows = rows(portal, from, id, to, env.now_ms);
+        if rows.is_empty() {
+            return Err(json!({"status": "error", "category": "OBJECT_NOT_FOUND",
+                "subCategory": "crm.associations.NO_ASSOCIATIONS_FOUND",
+                "message": format!("No {} is associated with {} {id}.", to.singular(), from.singular()),
+                "context": {"fromObjectId": [id.to_string()]}}));
+        }
+        return Ok(vec![json!({"from": {"id": id.to_string()}, "to": rows})]);
     }
     let here = (from, find(portal, from, text("/from/id"))?);
     if verb == ["archive"] {
@@ -267,13 +280,13 @@ fn one_of_many(
     }
     let refused = || bad(format!("The association type is not valid ({})", env.correlation));
     match verb {
-        ["associate", "default"] => Ok(link_default(portal, here, there).ok_or_else(refused)?.into()),
+        ["associate", "default"] => Ok(link_default(portal, here, there, env).ok_or_else(refused)?.into()),
         ["labels", "archive"] => {
             for spec in specs(input.get("types")) {
                 portal.unlabel(here, there, &spec);
             }
             Ok(Vec::new())
         }
-        _ => Ok(vec![link(portal, here, there, &specs(input.get("types"))).ok_or_else(refused)?]),
+        _ => Ok(vec![link(portal, here, there, &specs(input.get("types")), env).ok_or_else(refused)?]),
     }
 }

@@ -93,6 +93,15 @@ pub struct Table {
 /// An association type given to a pair of records: category and id.
 pub type Spec = (String, u32);
 
+/// How two records are tied, in one direction.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Tie {
+    /// Its types.
+    pub types: BTreeSet<Spec>,
+    /// When lists begin to show it, in epoch milliseconds.
+    pub listed_at: i64,
+}
+
 /// A label a customer made for associations.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Label {
@@ -112,7 +121,7 @@ pub struct Label {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Portal {
     tables: BTreeMap<Kind, Table>,
-    links: BTreeMap<u64, BTreeMap<Kind, BTreeMap<u64, BTreeSet<Spec>>>>,
+    links: BTreeMap<u64, BTreeMap<Kind, BTreeMap<u64, Tie>>>,
     /// The customer's own properties.
     pub own: BTreeMap<Kind, BTreeMap<String, Definition>>,
     /// The customer's own labels.
@@ -244,20 +253,22 @@ impl Portal {
         Some((spec.0.clone(), label.inverse_id))
     }
 
-    /// Ties two records, both ways. Idempotent. A labelled tie brings the unlabelled one with it.
-    pub fn link(&mut self, from: (Kind, u64), to: (Kind, u64), spec: &Spec) {
+    /// Ties two records, both ways. Idempotent. A labelled tie brings the unlabelled one with it. A new tie is in lists from
+    /// `listed_at` on.
+    pub fn link(&mut self, from: (Kind, u64), to: (Kind, u64), spec: &Spec, listed_at: i64) {
         let Some(back) = self.way_back(from.0, to.0, spec) else { return };
-        self.tie(from.1, to, spec.clone());
-        self.tie(to.1, from, back);
+        self.tie(from.1, to, spec.clone(), listed_at);
+        self.tie(to.1, from, back, listed_at);
         for (one, other) in [(from, to), (to, from)] {
             if let Some((unlabelled, _)) = kind::association_types(one.0, other.0) {
-                self.tie(one.1, other, ("HUBSPOT_DEFINED".to_owned(), unlabelled));
+                self.tie(one.1, other, ("HUBSPOT_DEFINED".to_owned(), unlabelled), listed_at);
             }
         }
     }
 
-    fn tie(&mut self, from: u64, to: (Kind, u64), spec: Spec) {
-        self.links.entry(from).or_default().entry(to.0).or_default().entry(to.1).or_default().insert(spec);
+    fn tie(&mut self, from: u64, to: (Kind, u64), spec: Spec, listed_at: i64) {
+        let others = self.links.entry(from).or_default().entry(to.0).or_default();
+        others.entry(to.1).or_insert_with(|| Tie { listed_at, ..Tie::default() }).types.insert(spec);
     }
 
     /// Unties two records altogether.
@@ -279,7 +290,7 @@ impl Portal {
                 .and_then(|kinds| kinds.get_mut(&other.0))
                 .and_then(|ties| ties.get_mut(&other.1));
             if let (Some(ties), Some(gone)) = (ties, gone) {
-                ties.remove(&gone);
+                ties.types.remove(&gone);
             }
         }
     }
@@ -295,7 +306,7 @@ impl Portal {
     }
 
     /// What a record is tied to, of one kind, in order of id.
-    pub fn linked(&self, from: u64, to: Kind) -> impl Iterator<Item = (u64, &BTreeSet<Spec>)> {
-        self.links.get(&from).and_then(|kinds| kinds.get(&to)).into_iter().flatten().map(|(id, specs)| (*id, specs))
+    pub fn linked(&self, from: u64, to: Kind) -> impl Iterator<Item = (u64, &Tie)> {
+        self.links.get(&from).and_then(|kinds| kinds.get(&to)).into_iter().flatten().map(|(id, tie)| (*id, tie))
     }
 }

@@ -5,6 +5,7 @@
 
 use crate::Env;
 use crate::clock;
+use crate::config::UniqueOnActivities;
 use crate::http::{Answer, Call, Reply};
 use crate::hubspot::errors;
 use crate::hubspot::kind::Kind;
@@ -188,12 +189,9 @@ fn create(portal: &mut Portal, kind: Kind, input: &Value, env: &mut Env<'_>) -> 
     if portal.has_property(kind, &name) {
         return Err(errors::error(env, 409, "CONFLICT", &format!("A property named '{name}' already exists.")));
     }
-    let unique = input.get("hasUniqueValue").and_then(Value::as_bool).unwrap_or_default();
-    if unique && kind.is_activity() && !env.switches.hubspot_unique_on_activities {
-        return Err(errors::invalid(
-            env,
-            &format!("Unique properties are not supported for object type {}", kind.type_id()),
-        ));
+    let mut unique = input.get("hasUniqueValue").and_then(Value::as_bool).unwrap_or_default();
+    if unique && kind.is_activity() {
+        unique = admits_unique(kind, env)?;
     }
     let own = portal.own.entry(kind).or_default();
     if unique && own.values().filter(|own| own.has_unique_value).count() >= UNIQUE_MAX {
@@ -208,6 +206,21 @@ fn create(portal: &mut Portal, kind: Kind, input: &Value, env: &mut Env<'_>) -> 
     let answer = made.render();
     own.insert(name, made);
     Ok(answer)
+}
+
+/// Whether an activity's property becomes unique, by the portal's policy.
+fn admits_unique(kind: Kind, env: &Env<'_>) -> Result<bool, Answer> {
+    match env.switches.hubspot_unique_on_activities {
+        UniqueOnActivities::Accepted => Ok(true),
+        UniqueOnActivities::MadePlain => Ok(false),
+        UniqueOnActivities::MissingScopes => {
+            Err(errors::missing_scopes(env, &[&format!("crm.schemas.{}.write", kind.plural())]))
+        }
+        UniqueOnActivities::Refused => {
+            let message = format!("Unique properties are not supported for object type {}", kind.type_id());
+            Err(errors::invalid(env, &message))
+        }
+    }
 }
 
 fn create_many(portal: &mut Portal, kind: Kind, call: &Call<'_>, env: &mut Env<'_>) -> Reply {

@@ -41,15 +41,28 @@ const STAGES: &[&str] = &[
 ];
 const LEAD_STATUS: &[&str] =
     &["NEW", "OPEN", "IN_PROGRESS", "OPEN_DEAL", "UNQUALIFIED", "ATTEMPTED_TO_CONTACT", "CONNECTED", "BAD_TIMING"];
-/// The default deal pipeline's stages, with label and probability.
-pub const DEAL_STAGES: &[(&str, &str, &str)] = &[
-    ("appointmentscheduled", "Appointment Scheduled", "0.2"),
-    ("qualifiedtobuy", "Qualified To Buy", "0.4"),
-    ("presentationscheduled", "Presentation Scheduled", "0.6"),
-    ("decisionmakerboughtin", "Decision Maker Bought-In", "0.8"),
-    ("contractsent", "Contract Sent", "0.9"),
-    ("closedwon", "Closed Won", "1.0"),
-    ("closedlost", "Closed Lost", "0.0"),
+/// A deal pipeline: id, label, stages with id, label and probability.
+pub type Pipeline = (&'static str, &'static str, &'static [(&'static str, &'static str, &'static str)]);
+/// The deal pipelines: `HubSpot`'s own, and one a customer made (ids of own stages are numbers).
+pub const DEAL_PIPELINES: &[Pipeline] = &[
+    (
+        "default",
+        "Sales Pipeline",
+        &[
+            ("appointmentscheduled", "Appointment Scheduled", "0.2"),
+            ("qualifiedtobuy", "Qualified To Buy", "0.4"),
+            ("presentationscheduled", "Presentation Scheduled", "0.6"),
+            ("decisionmakerboughtin", "Decision Maker Bought-In", "0.8"),
+            ("contractsent", "Contract Sent", "0.9"),
+            ("closedwon", "Closed Won", "1.0"),
+            ("closedlost", "Closed Lost", "0.0"),
+        ],
+    ),
+    (
+        "77001",
+        "Renewals",
+        &[("77011", "Up for renewal", "0.5"), ("77012", "Renewed", "1.0"), ("77013", "Lapsed", "0.0")],
+    ),
 ];
 const STAGE_IDS: &[&str] = &[
     "appointmentscheduled",
@@ -59,6 +72,9 @@ const STAGE_IDS: &[&str] = &[
     "contractsent",
     "closedwon",
     "closedlost",
+    "77011",
+    "77012",
+    "77013",
 ];
 
 const COMMON: &[(&str, Shape)] = &[
@@ -134,7 +150,7 @@ const COMPANIES: &[(&str, Shape)] = &[
 const DEALS: &[(&str, Shape)] = &[
     ("dealname", Text),
     ("dealstage", Options(STAGE_IDS)),
-    ("pipeline", Options(&["default"])),
+    ("pipeline", Options(&["default", "77001"])),
     ("amount", Number),
     ("closedate", DateTime),
     ("dealtype", Options(&["newbusiness", "existingbusiness"])),

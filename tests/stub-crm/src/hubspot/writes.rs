@@ -5,9 +5,11 @@
 
 use crate::Env;
 use crate::fields::Fields as _;
+use crate::hubspot::associations;
 use crate::hubspot::errors::{self, PropertyError};
 use crate::hubspot::kind::{self, Kind};
 use crate::hubspot::portal::{Portal, Spec, Values};
+use crate::hubspot::schema::DEAL_PIPELINES;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -120,6 +122,9 @@ pub fn plan(
         changes.retain(|_, value| !value.is_empty());
         complete(kind, &mut changes, env)?;
     }
+    if kind == Kind::Deals {
+        check_stage(portal, id, &changes)?;
+    }
     let links = read_links(portal, kind, input, env)?;
     let unique: Vec<(String, String)> = changes
         .iter()
@@ -140,6 +145,19 @@ pub fn plan(
         }
     }
     Ok(Plan { id, changes, links })
+}
+
+/// A deal's stage must be one of its pipeline's, after the change.
+fn check_stage(portal: &Portal, id: Option<u64>, changes: &Values) -> Result<(), Refusal> {
+    let before = id.and_then(|id| portal.record(Kind::Deals, id)).map(|record| &record.state.values);
+    let after = |name: &str| changes.get(name).or_else(|| before?.get(name));
+    let stages = DEAL_PIPELINES.iter().find(|(id, ..)| after("pipeline").is_none_or(|own| own == id)).map(|row| row.2);
+    let Some((stage, stages)) = after("dealstage").zip(stages) else { return Ok(()) };
+    if stages.iter().any(|(id, ..)| id == stage) {
+        return Ok(());
+    }
+    let message = format!("{stage} is not a stage of the deal's pipeline");
+    Err(Refusal::Properties(vec![PropertyError { name: "dealstage".to_owned(), message, code: "INVALID_OPTION" }]))
 }
 
 /// Fills in `HubSpot`'s defaults and asks for what a new record must have.
@@ -224,7 +242,7 @@ pub fn apply(portal: &mut Portal, kind: Kind, plan: Plan, env: &Env<'_>) -> (u64
         None => portal.create(kind, plan.changes, env.now_ms, lag),
     };
     for (to, other, spec) in plan.links {
-        portal.link((kind, id), (to, other), &spec);
+        portal.link((kind, id), (to, other), &spec, associations::listed_at(env));
     }
     (id, plan.id.is_none())
 }

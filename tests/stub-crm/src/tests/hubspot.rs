@@ -115,19 +115,85 @@ fn an_upsert_is_one_effect_however_often_it_comes() {
 }
 
 #[test]
-fn unique_properties_of_tasks_are_up_to_the_portal() {
-    for (allowed, status) in [(false, 400), (true, 201)] {
-        let mut desk = Desk::hubspot(&json!({"hubspot_unique_on_activities": allowed}));
-        let property = json!({"name": "conduit_key", "label": "K", "groupName": "task_information", "type": "string", "fieldType": "text", "hasUniqueValue": true});
-        assert_eq!(desk.post("/crm/properties/2026-03/tasks", &property).0, status);
-        let body = json!({"inputs": [{"id": "k1", "idProperty": "conduit_key", "properties": {"hs_timestamp": "0"}}]});
-        let (first, second) = (
-            desk.post("/crm/v3/objects/tasks/batch/upsert", &body),
-            desk.post("/crm/v3/objects/tasks/batch/upsert", &body),
-        );
-        assert_eq!((first.0, second.0), if allowed { (200, 200) } else { (400, 400) });
-        assert_eq!(second.1["results"][0]["new"], if allowed { json!(false) } else { Value::Null });
+fn unique_properties_of_activities_are_up_to_the_portal() {
+    for kind in ["tasks", "notes"] {
+        for (policy, status, is_unique) in [
+            ("refused", 400, None),
+            ("missing_scopes", 403, None),
+            ("made_plain", 201, Some(false)),
+            ("accepted", 201, Some(true)),
+        ] {
+            let mut desk = Desk::hubspot(&json!({"hubspot_unique_on_activities": policy}));
+            let property = json!({"name": "conduit_key", "label": "K", "groupName": "task_information", "type": "string", "fieldType": "text", "hasUniqueValue": true});
+            let (got, body) = desk.post(&format!("/crm/properties/2026-03/{kind}"), &property);
+            assert_eq!((got, body["category"] == "MISSING_SCOPES"), (status, status == 403), "{kind} {policy}");
+            let (_, read) = desk.get(&format!("/crm/properties/2026-03/{kind}/conduit_key"));
+            assert_eq!(read["hasUniqueValue"].as_bool(), is_unique, "{kind} {policy}");
+            let body =
+                json!({"inputs": [{"id": "k1", "idProperty": "conduit_key", "properties": {"hs_timestamp": "0"}}]});
+            for new in [true, false] {
+                let (status, answer) = desk.post(&format!("/crm/v3/objects/{kind}/batch/upsert"), &body);
+                assert_eq!(status, if is_unique == Some(true) { 200 } else { 400 });
+                assert_eq!(answer["results"][0]["new"].as_bool(), (is_unique == Some(true)).then_some(new));
+            }
+        }
     }
+}
+
+#[test]
+fn an_upsert_by_a_unique_property_is_partial_with_traces() {
+    let mut desk = Desk::hubspot(&json!({"hubspot_unique_on_activities": "accepted"}));
+    let property = json!({"name": "conduit_key", "label": "K", "groupName": "task_information", "type": "string", "fieldType": "text", "hasUniqueValue": true});
+    desk.post("/crm/properties/2026-03/tasks", &property);
+    let input = |key: &str, due: &str| json!({"id": key, "idProperty": "conduit_key", "objectWriteTraceId": key, "properties": {"hs_timestamp": due}});
+    let body = json!({"inputs": [input("k1", "0"), input("k2", "soon"), input("k3", "0")]});
+    let (status, answer) = desk.post("/crm/v3/objects/tasks/batch/upsert", &body);
+    assert_eq!((status, &answer["numErrors"]), (207, &json!(1)));
+    assert_eq!(answer["errors"][0]["context"]["objectWriteTraceId"], json!(["k2"]));
+    assert_eq!(answer["results"].as_array().unwrap().len(), 2);
+    // A plain create cannot take a value that another has.
+    let twin = json!({"properties": {"hs_timestamp": "0", "conduit_key": "K1"}});
+    assert_eq!(desk.post("/crm/v3/objects/tasks", &twin).0, 409);
+}
+
+#[test]
+fn lists_of_associations_may_lag_and_batch_reads_may_be_silently_incomplete() {
+    let mut desk = Desk::hubspot(&json!({"hubspot_association_lag_ms": 30_000, "hubspot_incomplete_reads": 1}));
+    let contact = desk.contact("a@x.example");
+    let tied = json!({"properties": {"hs_timestamp": "0"}, "associations": [{"to": {"id": contact}, "types": [{"associationCategory": "HUBSPOT_DEFINED", "associationTypeId": 204}]}]});
+    let task = desk.post("/crm/v3/objects/tasks", &tied).1["id"].clone();
+    let ask = json!({"inputs": [{"id": contact}]});
+    let list = "/crm/associations/2026-03/contacts/tasks/batch/read";
+    let (status, answer) = desk.post(list, &ask);
+    assert_eq!((status, &answer["errors"][0]["subCategory"]), (207, &json!("crm.associations.NO_ASSOCIATIONS_FOUND")));
+    desk.now_ms += 30_000;
+    assert_eq!(desk.post(list, &ask).1["results"][0]["to"].as_array().unwrap().len(), 1);
+    let ask = json!({"inputs": [{"id": task}]});
+    for found in [0, 1] {
+        let (status, answer) = desk.post("/crm/v3/objects/tasks/batch/read", &ask);
+        assert_eq!((status, answer["results"].as_array().unwrap().len()), (200, found));
+    }
+}
+
+#[test]
+fn a_deals_stage_is_one_of_its_pipelines() {
+    let mut desk = Desk::hubspot(&json!({}));
+    let (_, pipelines) = desk.get("/crm/pipelines/2026-03/deals");
+    assert_eq!(pipelines["results"].as_array().unwrap().len(), 2);
+    let deal = |stage: &str, pipeline: &str| json!({"properties": {"dealname": "D", "dealstage": stage, "pipeline": pipeline}});
+    for (stage, pipeline, status) in [
+        ("contractsent", "default", 201),
+        ("77011", "77001", 201),
+        ("77011", "default", 400),
+        ("contractsent", "77001", 400),
+        ("contractsent", "nowhere", 400),
+    ] {
+        assert_eq!(desk.post("/crm/objects/2026-03/deals", &deal(stage, pipeline)).0, status, "{stage} {pipeline}");
+    }
+    let id = desk.post("/crm/objects/2026-03/deals", &deal("77011", "77001")).1["id"].as_str().unwrap().to_owned();
+    let patch = |stage: &str| json!({"properties": {"dealstage": stage}});
+    assert_eq!(desk.call("PATCH", &format!("/crm/objects/2026-03/deals/{id}"), &patch("contractsent")).0, 400);
+    assert_eq!(desk.call("PATCH", &format!("/crm/objects/2026-03/deals/{id}"), &patch("77012")).0, 200);
 }
 
 #[test]
