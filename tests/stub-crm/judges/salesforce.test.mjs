@@ -123,6 +123,34 @@ test("a composite refers to its own parts, and is undone as a whole", async () =
   assert.equal(task.WhoId, good.compositeResponse[0].body.id);
 });
 
+test("an opportunity is upserted by its external id, and its stages are listed", async () => {
+  const described = await conn.sobject("Opportunity").describe();
+  assert.ok(described.fields.some(({ name, externalId, unique }) => name === "Conduit_Key__c" && externalId && unique));
+  const stages = await conn.query("SELECT ApiName FROM OpportunityStage WHERE IsActive = true ORDER BY SortOrder");
+  assert.deepEqual(stages.records.map(({ ApiName }) => ApiName).slice(-2), ["Closed Won", "Closed Lost"]);
+  const deal = { Conduit_Key__c: "deal-1", Name: "Engine", StageName: stages.records[0].ApiName, CloseDate: "2026-12-31" };
+  const made = await conn.sobject("Opportunity").upsert(deal, "Conduit_Key__c");
+  const again = await conn.sobject("Opportunity").upsert({ ...deal, Amount: 7 }, "Conduit_Key__c");
+  assert.deepEqual([made.created, again.created, made.id === again.id], [true, false, true]);
+});
+
+test("the loser of a race for a key is refused, and finds the record when it comes again", async () => {
+  await standIn.control("faults", { switches: { salesforce_key_races: 1 } });
+  const task = () => conn.sobject("Task").upsert({ Conduit_Key__c: "race", Subject: "Call" }, "Conduit_Key__c");
+  await assert.rejects(task(), { errorCode: "DUPLICATE_VALUE" });
+  assert.equal((await task()).created, false);
+});
+
+test("a composite takes collections, and refers into their results", async () => {
+  const base = `/services/data/v${version}`;
+  const answer = await conn.requestPost("/composite", { allOrNone: false, compositeRequest: [
+    { method: "POST", url: `${base}/composite/sobjects`, referenceId: "people", body: { records: [{ attributes: { type: "Contact" }, LastName: "List" }] } },
+    { method: "POST", url: `${base}/composite/sobjects`, referenceId: "tasks", body: { records: [{ attributes: { type: "Task" }, WhoId: "@{people[0].id}" }] } },
+  ] });
+  const [people, tasks] = answer.compositeResponse.map(({ body }) => body);
+  assert.equal((await conn.sobject("Task").retrieve(tasks[0].id)).WhoId, people[0].id);
+});
+
 test("a rotated refresh token works once; showing it again ends the connection", async () => {
   await standIn.control("faults", { switches: { salesforce_rotation: "strict" } });
   const first = await conn.oauth2.refreshToken(conn.refreshToken);

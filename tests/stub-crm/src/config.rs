@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// The beginning.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -87,6 +88,15 @@ pub enum KeyField {
     Unique,
     /// External id only: twins are possible and answer 300.
     NotUnique,
+    /// There is one, which the API user may not see: everywhere as if there were none.
+    NoAccess,
+}
+
+impl KeyField {
+    /// Whether the API user can read and write it.
+    pub const fn is_visible(self) -> bool {
+        matches!(self, Self::Unique | Self::NotUnique)
+    }
 }
 
 /// What Salesforce's duplicate rules do on Lead and Contact with a known e-mail.
@@ -136,8 +146,16 @@ pub struct Switches {
     pub salesforce_rotation: Rotation,
     /// Idle time after which a session dies.
     pub salesforce_session_secs: i64,
-    /// The external id field on Task and Lead.
+    /// The external id field on Task, Lead and Opportunity.
     pub salesforce_key_field: KeyField,
+    /// Exceptions from it: `Task` for every organisation, `2/Task` for organisation 2 alone.
+    pub salesforce_key_fields: BTreeMap<String, KeyField>,
+    /// So many upserts of a new key from now on come second: another request with the key makes the record just before.
+    pub salesforce_key_races: u32,
+    /// A composite's references to numbers are refused, as in `OFFSET @{q.totalSize}`.
+    pub salesforce_refuses_number_references: bool,
+    /// A composite's references into a collection's results are refused, as in `@{leads[0].id}`.
+    pub salesforce_refuses_list_references: bool,
     /// The duplicate rules.
     pub salesforce_duplicate_rules: DuplicateRules,
     /// So many writes from now on meet a locked row.
@@ -171,6 +189,10 @@ impl Default for Switches {
             salesforce_rotation: Rotation::Off,
             salesforce_session_secs: 7200,
             salesforce_key_field: KeyField::Absent,
+            salesforce_key_fields: BTreeMap::new(),
+            salesforce_key_races: 0,
+            salesforce_refuses_number_references: false,
+            salesforce_refuses_list_references: false,
             salesforce_duplicate_rules: DuplicateRules::Off,
             salesforce_locked_rows: 0,
             salesforce_limit_exceeded: false,
@@ -182,6 +204,12 @@ impl Default for Switches {
 }
 
 impl Switches {
+    /// Where the external id field of an organisation's object stands.
+    pub fn key_field(&self, org: &str, object: &str) -> KeyField {
+        let own = self.salesforce_key_fields.get(&format!("{org}/{object}"));
+        own.or_else(|| self.salesforce_key_fields.get(object)).copied().unwrap_or(self.salesforce_key_field)
+    }
+
     /// Turns the switches named in a JSON object and leaves the others. Says what is wrong with one it does not know.
     pub fn turn(&mut self, changes: &Value) -> Result<(), String> {
         let mut all = serde_json::to_value(&*self).map_err(|error| error.to_string())?;

@@ -4,7 +4,7 @@
 //! Not the providers' own refusals: those come from their rules. A fault is given as JSON to `POST /stand-in/faults`:
 //! `{"match":{"provider":"hubspot","path":"/crm/objects","method":"POST","skip":1,"count":2},"status":504,"after":true}`.
 
-use crate::http::{Answer, Call, Fate};
+use crate::http::{Answer, Call, Fate, Request};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -70,10 +70,36 @@ pub struct Fault {
     pub after: bool,
     /// Lose the message.
     pub lose: Option<Lost>,
+    /// Do the work so much later, when the caller has long heard nothing: a request that went on running.
+    pub commit_after_ms: Option<i64>,
     /// Answer late.
     pub delay_ms: u64,
     /// Tear the answer's body in the middle.
     pub truncate: bool,
+}
+
+/// A request whose work is still to be done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Late {
+    /// Epoch milliseconds on the stand-in's clock.
+    pub due_at: i64,
+    method: String,
+    url: String,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+}
+
+impl Late {
+    /// This request, to be done then.
+    pub fn new(request: &Request, due_at: i64) -> Self {
+        let Request { method, url, headers, body } = request.clone();
+        Self { due_at, method, url, headers, body }
+    }
+
+    /// As it came.
+    pub fn request(self) -> Request {
+        Request { method: self.method, url: self.url, headers: self.headers, body: self.body }
+    }
 }
 
 /// Takes the fault that hits this call, if one does, and counts it. The first matching one wins.
@@ -111,6 +137,7 @@ impl Fault {
     pub fn before(&self, provider: &str) -> Option<Answer> {
         let answer = match (self.lose, self.status) {
             (Some(Lost::Request), _) => Answer { fate: Fate::LoseRequest, ..Answer::default() },
+            _ if self.commit_after_ms.is_some() => Answer { fate: Fate::LoseAnswer, ..Answer::default() },
             (_, Some(status)) if !self.after => self.answer(provider, status),
             _ => return None,
         };

@@ -28,6 +28,7 @@ pub use config::{App, Config, DeadToken, DuplicateRules, KeyField, Rotation, Swi
 pub use faults::{BodyKind, Fault, Lost, Match};
 pub use http::{Answer, Fate, Request};
 
+use faults::Late;
 use http::Call;
 use ledger::Ledger;
 use random::Random;
@@ -42,6 +43,8 @@ pub struct StubCrm {
     random: Random,
     issued: Vec<String>,
     faults: Vec<Fault>,
+    #[serde(default)]
+    late: Vec<Late>,
     ledger: Ledger,
     hubspot: hubspot::HubSpot,
     salesforce: salesforce::Salesforce,
@@ -81,6 +84,7 @@ impl StubCrm {
             random: Random::new(config.seed),
             issued: Vec::new(),
             faults: Vec::new(),
+            late: Vec::new(),
             ledger: Ledger::default(),
             hubspot: hubspot::HubSpot::default(),
             salesforce: salesforce::Salesforce::default(),
@@ -91,6 +95,7 @@ impl StubCrm {
     /// Answers one request at a time given in epoch milliseconds.
     pub fn handle(&mut self, request: &Request, now_ms: i64) -> Answer {
         let call = Call::new(request, now_ms.saturating_add(self.clock_offset_ms));
+        self.catch_up(call.now_ms);
         let provider = match call.segments.first().map(String::as_str) {
             None | Some("stand-in") => return self.control(&call),
             Some("marketplace") => return self.marketplace(&call),
@@ -100,6 +105,9 @@ impl StubCrm {
         };
         let fault = faults::take(&mut self.faults, provider, &call);
         if let Some(answer) = fault.as_ref().and_then(|fault| fault.before(provider)) {
+            if let Some(after_ms) = fault.as_ref().and_then(|fault| fault.commit_after_ms) {
+                self.late.push(Late::new(request, call.now_ms.saturating_add(after_ms)));
+            }
             if answer.fate == Fate::Deliver {
                 self.ledger.count(provider, &call, answer.status);
             }
@@ -110,6 +118,18 @@ impl StubCrm {
         match fault {
             Some(fault) => fault.after(provider, answer),
             None => answer,
+        }
+    }
+
+    /// Does the work of requests that went on running, as far as it is over by now.
+    fn catch_up(&mut self, now_ms: i64) {
+        while let Some(at) = self.late.iter().position(|late| late.due_at <= now_ms) {
+            let late = self.late.remove(at);
+            let due_at = late.due_at;
+            let request = late.request();
+            let call = Call::new(&request, due_at);
+            let is_salesforce = call.segments.first().is_some_and(|first| first == "services");
+            self.work(if is_salesforce { "salesforce" } else { "hubspot" }, &call);
         }
     }
 

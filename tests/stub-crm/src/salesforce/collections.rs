@@ -93,12 +93,12 @@ fn without(record: &Map<String, Value>, name: &str) -> (Map<String, Value>, Opti
 }
 
 fn insert_one(org: &mut Org, record: &Map<String, Value>, scene: &Scene, env: &mut Env<'_>) -> Written {
-    let object = write::object(object_of(record)?, env)?;
+    let object = write::object(org, object_of(record)?, env)?;
     write::insert(org, &object, record, &scene.writer, env).map(|id| (id, None))
 }
 
 fn update_one(org: &mut Org, record: &Map<String, Value>, scene: &Scene, env: &mut Env<'_>) -> Written {
-    let object = write::object(object_of(record)?, env)?;
+    let object = write::object(org, object_of(record)?, env)?;
     let (fields, id) = without(record, "id");
     let id = id.ok_or_else(|| Refusal::new("MISSING_ARGUMENT", "Id not specified in an update call"))?;
     write::update(org, &object, &id, &fields, &scene.writer, env).map(|id| (id, None))
@@ -112,7 +112,7 @@ fn upsert_one(
     scene: &Scene,
     env: &mut Env<'_>,
 ) -> Written {
-    let object = write::object(object, env)?;
+    let object = write::object(org, object, env)?;
     let (fields, key) = without(record, field);
     let key = key.ok_or_else(|| Refusal::new("MISSING_ARGUMENT", format!("{field} not specified")).about(&[field]))?;
     match write::upsert(org, &object, field, &key, &fields, &scene.writer, env)? {
@@ -133,7 +133,7 @@ fn delete(org: &mut Org, call: &Call<'_>, env: &mut Env<'_>) -> Outcome<Answer> 
         .map(|id| {
             let missing = || Refusal::new("MALFORMED_ID", format!("malformed id {id}"));
             let name = crate::salesforce::schema::Object::of_id(id).ok_or_else(missing)?;
-            let object = write::object(name, env)?;
+            let object = write::object(org, name, env)?;
             write::delete(org, &object, id, env).map(|id| (id, None))
         })
         .collect();
@@ -141,7 +141,7 @@ fn delete(org: &mut Org, call: &Call<'_>, env: &mut Env<'_>) -> Outcome<Answer> 
 }
 
 fn read(org: &Org, call: &Call<'_>, object: &str, scene: &Scene, env: &Env<'_>) -> Outcome<Answer> {
-    let object = write::object(object, env)?;
+    let object = write::object(org, object, env)?;
     let body = call.json().unwrap_or(Value::Null);
     let list = |name: &str| -> Vec<String> {
         match body.get(name).and_then(Value::as_array) {

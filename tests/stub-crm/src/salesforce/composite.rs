@@ -4,6 +4,7 @@
 //! undoes all. Texts of halted parts: Salesforce's REST guide.
 
 use crate::Env;
+use crate::config::Switches;
 use crate::http::{Answer, Call, Request};
 use crate::salesforce::Scene;
 use crate::salesforce::errors::{Outcome, Refusal};
@@ -39,7 +40,7 @@ pub fn handle(org: &mut Org, call: &Call<'_>, scene: &Scene, env: &mut Env<'_>, 
     let mut answers: Vec<(String, Answer)> = Vec::new();
     let mut failed = None;
     for (at, part) in parts.iter().enumerate() {
-        let answer = match resolve(part, &bodies) {
+        let answer = match (Answers { bodies: &bodies, switches: env.switches }).resolve(part) {
             Ok(part) => run(org, &part, call, scene, env, serve),
             Err(refusal) => refusal.answer(),
         };
@@ -135,49 +136,68 @@ fn run(org: &mut Org, part: &Part, call: &Call<'_>, scene: &Scene, env: &mut Env
     serve(org, &inner, &scene.for_part(&inner), env).unwrap_or_else(|refusal| refusal.answer())
 }
 
-/// The part with every `@{...}` replaced.
-fn resolve(part: &Part, bodies: &BTreeMap<String, Value>) -> Outcome<Part> {
-    Ok(Part {
-        name: part.name.clone(),
-        method: part.method.clone(),
-        url: fill(&part.url, bodies)?,
-        headers: part.headers.clone(),
-        body: fill_value(&part.body, bodies)?,
-    })
+/// What earlier parts answered, for later ones to refer to.
+struct Answers<'a> {
+    bodies: &'a BTreeMap<String, Value>,
+    switches: &'a Switches,
 }
 
-fn fill_value(value: &Value, bodies: &BTreeMap<String, Value>) -> Outcome<Value> {
-    match value {
-        Value::String(text) => fill(text, bodies).map(Value::String),
-        Value::Array(items) => {
-            items.iter().map(|item| fill_value(item, bodies)).collect::<Outcome<Vec<_>>>().map(Value::Array)
+impl Answers<'_> {
+    /// The part with every `@{...}` replaced.
+    fn resolve(&self, part: &Part) -> Outcome<Part> {
+        Ok(Part {
+            name: part.name.clone(),
+            method: part.method.clone(),
+            url: self.fill(&part.url)?,
+            headers: part.headers.clone(),
+            body: self.fill_value(&part.body)?,
+        })
+    }
+
+    fn fill_value(&self, value: &Value) -> Outcome<Value> {
+        match value {
+            Value::String(text) => self.fill(text).map(Value::String),
+            Value::Array(items) => {
+                items.iter().map(|item| self.fill_value(item)).collect::<Outcome<Vec<_>>>().map(Value::Array)
+            }
+            Value::Object(fields) => {
+                let filled = fields.iter().map(|(name, value)| Ok((name.clone(), self.fill_value(value)?)));
+                filled.collect::<Outcome<Map<_, _>>>().map(Value::Object)
+            }
+            other => Ok(other.clone()),
         }
-        Value::Object(fields) => {
-            let filled = fields.iter().map(|(name, value)| Ok((name.clone(), fill_value(value, bodies)?)));
-            filled.collect::<Outcome<Map<_, _>>>().map(Value::Object)
+    }
+
+    fn fill(&self, text: &str) -> Outcome<String> {
+        let mut out = String::new();
+        let mut rest = text;
+        while let Some((before, tail)) = rest.split_once("@{") {
+            let Some((reference, after)) = tail.split_once('}') else { break };
+            let (name, path) = reference.split_at(reference.find(['.', '[']).unwrap_or(reference.len()));
+            let message = || format!("Invalid reference specified. No value for {reference} found in {name}");
+            let lists = path.starts_with('[') && self.switches.salesforce_refuses_list_references;
+            let body = self.bodies.get(name).filter(|_| !lists);
+            let value = body.and_then(|body| walk(body, path)).and_then(|value| self.text(value));
+            out.push_str(before);
+            out.push_str(&value.ok_or_else(|| Refusal::new("PROCESSING_HALTED", message()))?);
+            rest = after;
         }
-        other => Ok(other.clone()),
+        out.push_str(rest);
+        Ok(out)
+    }
+
+    fn text(&self, value: &Value) -> Option<String> {
+        match value {
+            Value::String(text) => Some(text.clone()),
+            Value::Number(number) if !self.switches.salesforce_refuses_number_references => Some(number.to_string()),
+            Value::Bool(yes) => Some(yes.to_string()),
+            _ => None,
+        }
     }
 }
 
-fn fill(text: &str, bodies: &BTreeMap<String, Value>) -> Outcome<String> {
-    let mut out = String::new();
-    let mut rest = text;
-    while let Some((before, tail)) = rest.split_once("@{") {
-        let Some((reference, after)) = tail.split_once('}') else { break };
-        let (name, path) = reference.split_once('.').unwrap_or((reference, ""));
-        let message = || format!("Invalid reference specified. No value for {reference} found in {name}");
-        let value = bodies.get(name).and_then(|body| walk(body, path));
-        out.push_str(before);
-        out.push_str(&value.ok_or_else(|| Refusal::new("PROCESSING_HALTED", message()))?);
-        rest = after;
-    }
-    out.push_str(rest);
-    Ok(out)
-}
-
-/// `records[0].Id`
-fn walk(body: &Value, path: &str) -> Option<String> {
+/// `.records[0].Id`, or `[0].id` where the answer is a list.
+fn walk<'a>(body: &'a Value, path: &str) -> Option<&'a Value> {
     let mut value = body;
     for step in path.split('.') {
         let (name, index) = step.split_once('[').map_or((step, None), |(name, index)| (name, index.strip_suffix(']')));
@@ -188,12 +208,7 @@ fn walk(body: &Value, path: &str) -> Option<String> {
             value = value.get(index.parse::<usize>().ok()?)?;
         }
     }
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Bool(yes) => Some(yes.to_string()),
-        _ => None,
-    }
+    Some(value)
 }
 
 /// `POST /composite/batch`

@@ -16,6 +16,7 @@ mod soql_words;
 mod write;
 
 use crate::Env;
+use crate::config::KeyField;
 use crate::fields::Fields as _;
 use crate::http::{Answer, Call};
 use crate::ledger::Effect;
@@ -130,12 +131,13 @@ impl Salesforce {
             .orgs
             .iter()
             .flat_map(|(account, org)| org.records().map(move |(object, record)| (account, object, record)));
-        all.filter(|(_, object, _)| *object != "User").map(|(account, object, record)| effect(account, object, record))
+        let made = |object: &str| Object::find(object).is_some_and(|object| object.is_writable());
+        all.filter(move |(_, object, _)| made(object)).map(|(account, object, record)| effect(account, object, record))
     }
 
     /// Every record of an object with its organisation, for the control plane. Names are case-sensitive here.
     pub fn dump(&self, object: &str) -> Option<Vec<Value>> {
-        let known = Object::find(object, crate::config::KeyField::Unique).filter(|found| found.name == object)?;
+        let known = Object::find(object).filter(|found| found.name == object)?.with_key(KeyField::Unique);
         let fields: Vec<&str> = known.fields().map(|field| field.name).collect();
         let all =
             self.orgs.iter().flat_map(|(account, org)| org.of_object(object).map(move |record| (account, record)));
@@ -166,7 +168,7 @@ impl Salesforce {
 }
 
 fn new_org(account: &str, now_ms: i64) -> Org {
-    let mut org = Org::default();
+    let mut org = Org::numbered(oauth::org_number(account));
     let text = |name: &str, value: &str| (name.to_owned(), json!(value));
     let fields = BTreeMap::from([
         text("Name", "API User"),
@@ -174,8 +176,22 @@ fn new_org(account: &str, now_ms: i64) -> Org {
         text("Email", &format!("api@acme-{}.example", oauth::org_number(account))),
         ("IsActive".to_owned(), json!(true)),
     ]);
-    let id = oauth::user_id(account);
-    org.put("User", Record { id, fields, created_at: now_ms, modified_at: now_ms, deleted: false, writes: 1 });
+    let record = |id, fields| Record { id, fields, created_at: now_ms, modified_at: now_ms, deleted: false, writes: 1 };
+    org.put("User", record(oauth::user_id(account), fields));
+    let fields = BTreeMap::from([text("Name", "Acme"), text("InstanceName", "EU1")]);
+    org.put("Organization", record(account.to_owned(), fields));
+    for (nth, (name, active, probability)) in (1_u64..).zip(org::STAGES) {
+        let fields = BTreeMap::from([
+            text("MasterLabel", name),
+            text("ApiName", name),
+            ("IsActive".to_owned(), json!(active)),
+            ("SortOrder".to_owned(), json!(nth)),
+            ("IsClosed".to_owned(), json!(name.starts_with("Closed"))),
+            ("IsWon".to_owned(), json!(*name == "Closed Won")),
+            ("DefaultProbability".to_owned(), json!(probability)),
+        ]);
+        org.put("OpportunityStage", record(id::make("01J", nth), fields));
+    }
     org
 }
 

@@ -11,6 +11,16 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 /// Fields whose values are indexed.
 pub const INDEXED: &[&str] = &["Email", "Conduit_Key__c", "WhoId", "WhatId", "AccountId"];
 
+/// The stages a new organisation has: name, whether active, probability.
+pub const STAGES: &[(&str, bool, u8)] = &[
+    ("Prospecting", true, 10),
+    ("Qualification", true, 10),
+    ("Negotiation/Review", true, 90),
+    ("Needs Analysis", false, 20),
+    ("Closed Won", true, 100),
+    ("Closed Lost", true, 0),
+];
+
 /// A record.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Record {
@@ -56,6 +66,9 @@ pub struct Org {
     pub cursors: VecDeque<Cursor>,
     /// API calls of the last 24 hours (here: since the beginning).
     pub used: u64,
+    /// `1` for the first organisation: by it switches name one.
+    #[serde(default)]
+    pub number: String,
     serial: u64,
 }
 
@@ -72,7 +85,7 @@ impl Record {
             "Name" if self.fields.contains_key("LastName") => {
                 json!([text("FirstName"), text("LastName")].into_iter().flatten().collect::<Vec<_>>().join(" "))
             }
-            "IsClosed" | "IsWon" => {
+            "IsClosed" | "IsWon" if !self.fields.contains_key(name) => {
                 let state = text("Status").or_else(|| text("StageName")).unwrap_or_default();
                 json!(state == "Completed" || state == "Closed Won" || (name == "IsClosed" && state == "Closed Lost"))
             }
@@ -84,6 +97,11 @@ impl Record {
 }
 
 impl Org {
+    /// An empty one.
+    pub fn numbered(number: u64) -> Self {
+        Self { number: number.to_string(), ..Self::default() }
+    }
+
     /// A record, deleted or not.
     pub fn record(&self, object: &str, id: &str) -> Option<&Record> {
         self.tables.get(object)?.records.get(id)

@@ -12,6 +12,7 @@ use crate::salesforce::org::{Cursor, INDEXED, Org, Record};
 use crate::salesforce::schema::{Field, Kind, Object};
 use crate::salesforce::soql::{self, Condition, Literal, Operator, Query, Word};
 use crate::salesforce::soql_words::{PERCENT, UNDERSCORE, drawn};
+use crate::salesforce::write;
 use serde_json::{Value, json};
 use std::cmp::Ordering;
 
@@ -43,7 +44,7 @@ pub fn page_size(call: &Call<'_>, env: &Env<'_>) -> usize {
 /// `/query?q=`
 pub fn run(org: &mut Org, text: &str, scene: Scene<'_>, env: &mut Env<'_>) -> Outcome<Answer> {
     let query = soql::parse(text)?;
-    let object = Object::find(&query.object.text, env.switches.salesforce_key_field).ok_or_else(|| {
+    let object = write::find(org, &query.object.text, env).ok_or_else(|| {
         let reason = format!(
             "sObject type '{}' is not supported. If you are attempting to use a custom object, be sure to append the '__c' after the entity name. Please reference your WSDL or the describe call for the appropriate names.",
             query.object.text

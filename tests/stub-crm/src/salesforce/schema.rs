@@ -180,6 +180,18 @@ const CONTACT_ROLE: &[Field] = &[
     rw("IsPrimary", Bool),
 ];
 
+const ORGANIZATION: &[Field] = &[ro("Name", Text(80)), ro("IsSandbox", Bool), ro("InstanceName", Text(10))];
+
+const STAGE: &[Field] = &[
+    ro("MasterLabel", Text(255)),
+    ro("ApiName", Text(255)),
+    ro("IsActive", Bool),
+    ro("SortOrder", Number),
+    ro("IsClosed", Bool),
+    ro("IsWon", Bool),
+    ro("DefaultProbability", Number),
+];
+
 const USERS: &[Field] = &[ro("Name", Text(121)), ro("Username", Text(80)), ro("Email", Email), ro("IsActive", Bool)];
 
 /// Object, key prefix, fields, required fields.
@@ -193,6 +205,8 @@ const OBJECTS: &[Entry] = &[
     ("Task", "00T", &[SYSTEM, TASK], &[]),
     ("OpportunityContactRole", "00K", &[SYSTEM, CONTACT_ROLE], &["OpportunityId", "ContactId"]),
     ("User", "005", &[SYSTEM, USERS], &[]),
+    ("Organization", "00D", &[SYSTEM, ORGANIZATION], &[]),
+    ("OpportunityStage", "01J", &[SYSTEM, STAGE], &[]),
 ];
 
 /// An object of the organisation.
@@ -205,18 +219,24 @@ pub struct Object {
     /// What a new record must have.
     pub required: &'static [&'static str],
     fields: &'static [&'static [Field]],
-    has_key: bool,
+    key: KeyField,
 }
 
 impl Object {
-    fn from(entry: &Entry, key: KeyField) -> Self {
-        let has_key = key != KeyField::Absent && matches!(entry.0, "Lead" | "Task");
-        Self { name: entry.0, prefix: entry.1, fields: entry.2, required: entry.3, has_key }
+    const fn from(entry: &Entry) -> Self {
+        Self { name: entry.0, prefix: entry.1, fields: entry.2, required: entry.3, key: KeyField::Absent }
     }
 
-    /// By API name, in any case.
-    pub fn find(name: &str, key: KeyField) -> Option<Self> {
-        OBJECTS.iter().find(|entry| entry.0.eq_ignore_ascii_case(name)).map(|entry| Self::from(entry, key))
+    /// With our field as it stands, on the objects that can have it.
+    #[must_use]
+    pub fn with_key(self, key: KeyField) -> Self {
+        let takes = matches!(self.name, "Lead" | "Task" | "Opportunity");
+        Self { key: if takes { key } else { KeyField::Absent }, ..self }
+    }
+
+    /// By API name, in any case, without our field.
+    pub fn find(name: &str) -> Option<Self> {
+        OBJECTS.iter().find(|entry| entry.0.eq_ignore_ascii_case(name)).map(Self::from)
     }
 
     /// The object whose records have such ids.
@@ -224,14 +244,24 @@ impl Object {
         OBJECTS.iter().find(|entry| id.starts_with(entry.1)).map(|entry| entry.0)
     }
 
-    /// All of them.
-    pub fn all(key: KeyField) -> impl Iterator<Item = Self> {
-        OBJECTS.iter().map(move |entry| Self::from(entry, key))
+    /// All of them, without our field.
+    pub fn all() -> impl Iterator<Item = Self> {
+        OBJECTS.iter().map(Self::from)
+    }
+
+    /// Whether two records cannot have the same key.
+    pub const fn has_unique_key(&self) -> bool {
+        matches!(self.key, KeyField::Unique)
+    }
+
+    /// Whether callers may write it: what the organisation itself is made of they may not.
+    pub fn is_writable(&self) -> bool {
+        !matches!(self.name, "User" | "Organization" | "OpportunityStage")
     }
 
     /// Its fields.
     pub fn fields(&self) -> impl Iterator<Item = Field> + use<> {
-        let key = self.has_key.then_some(rw(KEY_FIELD, Text(255)));
+        let key = self.key.is_visible().then_some(rw(KEY_FIELD, Text(255)));
         self.fields.iter().flat_map(|group| group.iter().copied()).chain(key)
     }
 
@@ -242,7 +272,7 @@ impl Object {
 
     /// Whether a field is an external id.
     pub fn is_external_id(&self, name: &str) -> bool {
-        self.has_key && name.eq_ignore_ascii_case(KEY_FIELD)
+        self.key.is_visible() && name.eq_ignore_ascii_case(KEY_FIELD)
     }
 }
 
@@ -352,11 +382,15 @@ mod tests {
 
     #[test]
     fn the_key_field_is_there_when_it_was_made() {
-        for (key, object, there) in
-            [(KeyField::Absent, "Task", false), (KeyField::Unique, "task", true), (KeyField::Unique, "Contact", false)]
-        {
-            assert_eq!(Object::find(object, key).unwrap().field("conduit_key__c").is_some(), there);
+        for (key, object, there) in [
+            (KeyField::Absent, "Task", false),
+            (KeyField::NoAccess, "Task", false),
+            (KeyField::Unique, "task", true),
+            (KeyField::NotUnique, "Opportunity", true),
+            (KeyField::Unique, "Contact", false),
+        ] {
+            assert_eq!(Object::find(object).unwrap().with_key(key).field("conduit_key__c").is_some(), there);
         }
-        assert!(Object::find("Accout", KeyField::Absent).is_none());
+        assert!(Object::find("Accout").is_none());
     }
 }

@@ -6,7 +6,7 @@ use crate::Env;
 use crate::fields::Fields as _;
 use crate::http::{Answer, Call};
 use crate::salesforce::errors::{Outcome, Refusal};
-use crate::salesforce::org::{Org, Record};
+use crate::salesforce::org::{Org, Record, STAGES};
 use crate::salesforce::schema::{self, Field, Kind, Object};
 use crate::salesforce::write::{self, Upserted};
 use crate::salesforce::{Scene, id};
@@ -16,32 +16,32 @@ use serde_json::{Map, Value, json};
 pub fn handle(org: &mut Org, call: &Call<'_>, rest: &[&str], scene: &Scene, env: &mut Env<'_>) -> Outcome<Answer> {
     let base = &scene.base;
     match (call.method(), rest) {
-        ("GET", []) => Ok(all(base, env)),
+        ("GET", []) => Ok(all(base)),
         ("GET", [name]) => {
-            let object = write::object(name, env)?;
+            let object = write::object(org, name, env)?;
             Ok(Answer::json(200, &json!({"objectDescribe": summary(object, base), "recentItems": []})))
         }
-        ("GET", [name, "describe"]) => Ok(Answer::json(200, &describe(write::object(name, env)?, base))),
+        ("GET", [name, "describe"]) => Ok(Answer::json(200, &describe(write::object(org, name, env)?, base))),
         ("GET", [name, which @ ("updated" | "deleted")]) => {
-            changed(org, call, write::object(name, env)?, *which == "deleted")
+            changed(org, call, write::object(org, name, env)?, *which == "deleted")
         }
         ("POST", [name]) => {
-            let object = write::object(name, env)?;
+            let object = write::object(org, name, env)?;
             let id = write::insert(org, &object, &body(call)?, &scene.writer, env)?;
             let location = format!("{base}/sobjects/{}/{id}", object.name);
             Ok(Answer::json(201, &json!({"id": id, "success": true, "errors": []})).with("location", &location))
         }
         ("GET", [name, key]) => {
-            let object = write::object(name, env)?;
+            let object = write::object(org, name, env)?;
             let record = living(org, &object, key)?;
             read(&object, record, call, scene)
         }
         ("PATCH", [name, key]) => {
-            let object = write::object(name, env)?;
+            let object = write::object(org, name, env)?;
             write::update(org, &object, key, &body(call)?, &scene.writer, env).map(|_| Answer::empty(204))
         }
         ("DELETE", [name, key]) => {
-            let object = write::object(name, env)?;
+            let object = write::object(org, name, env)?;
             write::delete(org, &object, key, env).map(|_| Answer::empty(204))
         }
         (_, [name, field, key]) => by_key(org, call, (name, field, key), scene, env),
@@ -88,7 +88,7 @@ fn by_key(
     env: &mut Env<'_>,
 ) -> Outcome<Answer> {
     let (name, field, key) = path;
-    let object = write::object(name, env)?;
+    let object = write::object(org, name, env)?;
     let missing = || {
         let message = format!("Provided external ID field does not exist or is not accessible: {field}");
         Refusal::new("NOT_FOUND", message).status(404)
@@ -156,15 +156,14 @@ fn changed(org: &Org, call: &Call<'_>, object: Object, deleted: bool) -> Outcome
     Ok(Answer::json(200, &body))
 }
 
-fn all(base: &str, env: &Env<'_>) -> Answer {
-    let objects: Vec<Value> =
-        Object::all(env.switches.salesforce_key_field).map(|object| summary(object, base)).collect();
+fn all(base: &str) -> Answer {
+    let objects: Vec<Value> = Object::all().map(|object| summary(object, base)).collect();
     Answer::json(200, &json!({"encoding": "UTF-8", "maxBatchSize": 200, "sobjects": objects}))
 }
 
 fn summary(object: Object, base: &str) -> Value {
     let at = format!("{base}/sobjects/{}", object.name);
-    let writable = object.name != "User";
+    let writable = object.is_writable();
     json!({"name": object.name, "label": object.name, "labelPlural": format!("{}s", object.name), "keyPrefix": object.prefix, "custom": false,
         "createable": writable, "updateable": writable, "deletable": writable, "queryable": true, "retrieveable": true,
         "urls": {"sobject": at, "describe": format!("{at}/describe"), "rowTemplate": format!("{at}/{{ID}}")}})
@@ -178,6 +177,14 @@ fn describe(object: Object, base: &str) -> Value {
     body
 }
 
+fn picklist(field: Field) -> Vec<Value> {
+    let stages = if field.name == "StageName" { STAGES } else { &[] };
+    stages
+        .iter()
+        .map(|(name, active, _)| json!({"active": active, "defaultValue": false, "label": name, "value": name}))
+        .collect()
+}
+
 fn describe_field(object: Object, field: Field) -> Value {
     let (name, length) = schema::type_name(field.kind);
     let external = object.is_external_id(field.name);
@@ -187,7 +194,7 @@ fn describe_field(object: Object, field: Field) -> Value {
     };
     json!({"name": field.name, "label": field.name, "type": name, "length": length, "custom": field.name.ends_with("__c"),
         "createable": field.writable, "updateable": field.writable, "nillable": !object.required.contains(&field.name),
-        "externalId": external, "unique": external, "idLookup": external || field.name == "Id", "referenceTo": references,
-        "filterable": !matches!(field.kind, Kind::LongText(_)), "picklistValues": [], "caseSensitive": false,
+        "externalId": external, "unique": external && object.has_unique_key(), "idLookup": external || field.name == "Id", "referenceTo": references,
+        "filterable": !matches!(field.kind, Kind::LongText(_)), "picklistValues": picklist(field), "caseSensitive": false,
         "relationshipName": (!references.is_empty()).then(|| field.name.trim_end_matches("Id"))})
 }

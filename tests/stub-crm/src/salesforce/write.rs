@@ -5,7 +5,7 @@
 
 use crate::Env;
 use crate::clock;
-use crate::config::{DuplicateRules, KeyField};
+use crate::config::DuplicateRules;
 use crate::salesforce::errors::{Outcome, Refusal};
 use crate::salesforce::id;
 use crate::salesforce::org::{Org, Record};
@@ -34,8 +34,13 @@ pub enum Upserted {
 }
 
 /// The object of that name.
-pub fn object(name: &str, env: &Env<'_>) -> Outcome<Object> {
-    Object::find(name, env.switches.salesforce_key_field).ok_or_else(Refusal::not_found)
+pub fn object(org: &Org, name: &str, env: &Env<'_>) -> Outcome<Object> {
+    find(org, name, env).ok_or_else(Refusal::not_found)
+}
+
+/// The object of that name, as the organisation has it.
+pub fn find(org: &Org, name: &str, env: &Env<'_>) -> Option<Object> {
+    Object::find(name).map(|object| object.with_key(env.switches.key_field(&org.number, object.name)))
 }
 
 fn locked(env: &mut Env<'_>, id: &str) -> Outcome<()> {
@@ -97,24 +102,20 @@ fn check_references(org: &Org, object: &Object, fields: &BTreeMap<String, Value>
     Ok(())
 }
 
-fn check_unique(
-    org: &Org,
-    object: &Object,
-    own: Option<&str>,
-    fields: &BTreeMap<String, Value>,
-    env: &Env<'_>,
-) -> Outcome<()> {
-    let Some(key) = fields.get(KEY_FIELD).and_then(Value::as_str) else { return Ok(()) };
-    if env.switches.salesforce_key_field != KeyField::Unique {
+fn check_unique(org: &Org, object: &Object, own: Option<&str>, fields: &BTreeMap<String, Value>) -> Outcome<()> {
+    let Some(key) = fields.get(KEY_FIELD).and_then(Value::as_str).filter(|_| object.has_unique_key()) else {
         return Ok(());
-    }
+    };
     match org.with_value(object.name, KEY_FIELD, key).into_iter().find(|other| Some(other.as_str()) != own) {
-        Some(other) => {
-            let message = format!("duplicate value found: {KEY_FIELD} duplicates value on record with id: {other}");
-            Err(Refusal::new("DUPLICATE_VALUE", message))
-        }
+        Some(other) => Err(taken(&other)),
         None => Ok(()),
     }
+}
+
+/// The key is another record's.
+fn taken(other: &str) -> Refusal {
+    let message = format!("duplicate value found: {KEY_FIELD} duplicates value on record with id: {other}");
+    Refusal::new("DUPLICATE_VALUE", message)
 }
 
 /// Lead and Contact: a known e-mail is a duplicate, when the rules are on.
@@ -152,6 +153,9 @@ pub fn insert(
     writer: &Writer,
     env: &mut Env<'_>,
 ) -> Outcome<String> {
+    if !object.is_writable() {
+        return Err(Refusal::new("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "entity type cannot be inserted"));
+    }
     let mut fields = read_fields(object, body)?;
     fields.retain(|_, value| !value.is_null());
     let missing: Vec<&str> = object.required.iter().copied().filter(|name| !fields.contains_key(*name)).collect();
@@ -160,7 +164,7 @@ pub fn insert(
         return Err(Refusal::new("REQUIRED_FIELD_MISSING", message).about(&missing));
     }
     check_references(org, object, &fields)?;
-    check_unique(org, object, None, &fields, env)?;
+    check_unique(org, object, None, &fields)?;
     check_duplicates(org, object, &fields, writer, env)?;
     locked(env, fields.get("WhoId").and_then(Value::as_str).unwrap_or("new"))?;
     let mut default = |name: &str, value: &str| {
@@ -218,7 +222,7 @@ pub fn update(
         let message = format!("Required fields are missing: [{}]", cleared.join(", "));
         return Err(Refusal::new("REQUIRED_FIELD_MISSING", message).about(&cleared));
     }
-    check_unique(org, object, Some(&record.id), &changes, env)?;
+    check_unique(org, object, Some(&record.id), &changes)?;
     locked(env, &record.id)?;
     record.fields.extend(changes);
     record.fields.retain(|_, value| !value.is_null());
@@ -266,7 +270,13 @@ pub fn upsert(
         [] => {
             let mut body = body.clone();
             body.insert(KEY_FIELD.to_owned(), json!(key));
-            insert(org, object, &body, writer, env).map(|id| Upserted::One(id, true))
+            let id = insert(org, object, &body, writer, env)?;
+            if env.switches.salesforce_key_races > 0 && object.has_unique_key() {
+                // As if the record just made were the other request's.
+                env.switches.salesforce_key_races -= 1;
+                return Err(taken(&id));
+            }
+            Ok(Upserted::One(id, true))
         }
         [id] => update(org, object, &id.clone(), body, writer, env).map(|id| Upserted::One(id, false)),
         many => Ok(Upserted::Many(many.to_vec())),

@@ -43,6 +43,19 @@ fn a_fault_comes_before_or_after_the_effect() {
 }
 
 #[test]
+fn a_request_may_go_on_running_and_commit_late() {
+    let mut desk = Desk::hubspot(&json!({}));
+    let fault = json!({"match": {"method": "POST", "count": 1}, "commit_after_ms": 600_000});
+    desk.crm.add_fault(serde_json::from_value(fault).unwrap());
+    let answer = desk.answer("POST", CONTACTS, &json!({"properties": {"email": "a@x.example"}}));
+    assert_eq!((answer.fate, created(&mut desk)), (Fate::LoseAnswer, json!(null)));
+    desk.now_ms += 599_999;
+    assert_eq!(created(&mut desk), json!(null));
+    desk.now_ms += 1;
+    assert_eq!(created(&mut desk), json!(1));
+}
+
+#[test]
 fn bodies_speak_the_providers_language() {
     for (url, provider, field) in [
         (format!("{HUBSPOT}/crm/v3/objects/contacts"), "hubspot", "/category"),

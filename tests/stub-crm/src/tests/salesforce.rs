@@ -59,9 +59,12 @@ fn a_leads_task_has_no_other_relation() {
 
 #[test]
 fn an_upsert_answers_201_200_300_or_404() {
-    for (field, twins, statuses) in
-        [("unique", false, [201, 200]), ("not_unique", true, [300, 300]), ("absent", false, [404, 404])]
-    {
+    for (field, twins, statuses) in [
+        ("unique", false, [201, 200]),
+        ("not_unique", true, [300, 300]),
+        ("absent", false, [404, 404]),
+        ("no_access", false, [404, 404]),
+    ] {
         let mut desk = Desk::salesforce(&json!({"salesforce_key_field": field}));
         if twins {
             for _ in 0..2 {
@@ -93,6 +96,87 @@ fn an_upsert_answers_201_200_300_or_404() {
         desk.call("PATCH", &format!("{DATA}/sobjects/Task/Conduit_Key__c/new?updateOnly=true"), &json!({})).0,
         404
     );
+}
+
+#[test]
+fn each_objects_key_field_stands_for_itself_in_each_organisation() {
+    let switches = json!({"salesforce_key_field": "unique", "salesforce_key_fields": {"Lead": "absent", "1/Opportunity": "not_unique", "2/Task": "absent"}});
+    let mut desk = Desk::salesforce(&switches);
+    for (object, external, unique) in
+        [("Task", true, true), ("Lead", false, false), ("Opportunity", true, false), ("Contact", false, false)]
+    {
+        let (_, body) = desk.get(&format!("{DATA}/sobjects/{object}/describe"));
+        let fields = body["fields"].as_array().unwrap();
+        let field = fields.iter().find(|field| field["name"] == "Conduit_Key__c");
+        assert_eq!(field.is_some_and(|field| field["externalId"] == true), external, "{object}");
+        assert_eq!(field.is_some_and(|field| field["unique"] == true), unique, "{object}");
+        assert_eq!(
+            query(&mut desk, &format!("SELECT Conduit_Key__c FROM {object}")).0,
+            if external { 200 } else { 400 }
+        );
+    }
+}
+
+#[test]
+fn the_loser_of_a_race_for_a_key_is_told_the_winners_record() {
+    let mut desk = Desk::salesforce(&json!({"salesforce_key_field": "unique", "salesforce_key_races": 1}));
+    let path = format!("{DATA}/sobjects/Task/Conduit_Key__c/k");
+    let (status, body) = desk.call("PATCH", &path, &json!({"Subject": "S"}));
+    assert_eq!((status, &body[0]["errorCode"]), (400, &json!("DUPLICATE_VALUE")));
+    let (status, again) = desk.call("PATCH", &path, &json!({"Subject": "S"}));
+    assert_eq!(status, 200);
+    assert!(body[0]["message"].as_str().unwrap().ends_with(again["id"].as_str().unwrap()));
+}
+
+#[test]
+fn a_part_runs_only_when_what_it_refers_to_is_there() {
+    // The lead is made only when nobody was counted: an organisation is one row, and an offset of one leaves none.
+    for (switches, known, statuses) in [
+        (json!({}), false, [200, 200, 201, 200, 200]),
+        (json!({}), true, [200, 200, 400, 200, 400]),
+        (json!({"salesforce_refuses_number_references": true}), false, [200, 400, 400, 200, 400]),
+        (json!({"salesforce_refuses_list_references": true}), false, [200, 200, 201, 200, 400]),
+    ] {
+        let mut desk = Desk::salesforce(&switches);
+        if known {
+            lead(&mut desk, "ada");
+        }
+        let get = |soql: &str| {
+            format!(
+                "{DATA}/query?q={}",
+                encode(soql).replace("%40%7B", "@{").replace("%7D", "}").replace("%5B", "[").replace("%5D", "]")
+            )
+        };
+        let (_, body) = desk.post(&format!("{DATA}/composite"), &json!({"compositeRequest": [
+            {"method": "GET", "referenceId": "l", "url": get("SELECT Id FROM Lead WHERE Email = 'ada@x.example' LIMIT 1")},
+            {"method": "GET", "referenceId": "none", "url": get("SELECT Id FROM Organization LIMIT 1 OFFSET @{l.totalSize}")},
+            {"method": "POST", "referenceId": "n", "url": format!("{DATA}/sobjects/Lead"), "body": {"LastName": "L", "Company": "@{none.records[0].Id}"}},
+            {"method": "POST", "referenceId": "many", "url": format!("{DATA}/composite/sobjects"), "body": {"records": [{"attributes": {"type": "Contact"}, "LastName": "C"}]}},
+            {"method": "POST", "referenceId": "t", "url": format!("{DATA}/composite/sobjects"), "body": {"records": [
+                {"attributes": {"type": "Task"}, "WhoId": "@{n.id}"}, {"attributes": {"type": "Task"}, "WhoId": "@{many[0].id}"}]}},
+        ]}));
+        let got: Vec<u64> = body["compositeResponse"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(|part| part["httpStatusCode"].as_u64())
+            .collect();
+        assert_eq!(got, statuses, "{switches} {body}");
+    }
+}
+
+#[test]
+fn an_organisation_has_stages() {
+    let mut desk = Desk::salesforce(&json!({}));
+    let (_, body) =
+        query(&mut desk, "SELECT ApiName, IsWon FROM OpportunityStage WHERE IsActive = true ORDER BY SortOrder");
+    let names: Vec<&str> =
+        body["records"].as_array().unwrap().iter().filter_map(|row| row["ApiName"].as_str()).collect();
+    assert_eq!((names.len(), names[3], &body["records"][3]["IsWon"]), (5, "Closed Won", &json!(true)));
+    assert_eq!(desk.post(&format!("{DATA}/sobjects/OpportunityStage"), &json!({})).0, 400);
+    let (_, body) = desk.get(&format!("{DATA}/sobjects/Opportunity/describe"));
+    let stage = body["fields"].as_array().unwrap().iter().find(|field| field["name"] == "StageName").unwrap();
+    assert_eq!(stage["picklistValues"].as_array().unwrap().len(), 6);
 }
 
 #[test]
