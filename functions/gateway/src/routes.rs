@@ -18,7 +18,7 @@ pub enum Route {
 }
 
 /// A function's name, and its service binding in wrangler.toml.
-const FUNCTIONS: [(&str, &str); 9] = [
+const FUNCTIONS: [(&str, &str); 10] = [
     ("hubspot-oauth-start", "HUBSPOT_OAUTH_START"),
     ("hubspot-oauth-callback", "HUBSPOT_OAUTH_CALLBACK"),
     ("salesforce-oauth-start", "SALESFORCE_OAUTH_START"),
@@ -28,6 +28,7 @@ const FUNCTIONS: [(&str, &str); 9] = [
     ("crm-connections", "CRM_CONNECTIONS"),
     ("crm-disconnect", "CRM_DISCONNECT"),
     ("crm-writes", "CRM_WRITES"),
+    ("retention-policy", "RETENTION_POLICY"),
 ];
 
 /// Pages that people see in their address bar, and the function that shows each.

@@ -3,6 +3,7 @@
 
 use model::Crm;
 use model::curated::Refusal;
+use model::retention;
 use providers::oauth::TokenRefusal;
 use store::DbError;
 
@@ -155,6 +156,12 @@ pub enum Error {
     /// A program where a person is needed.
     #[error("only a person may claim an install: use the host product's JWT of a user")]
     UserRequired,
+    /// Not a retention policy; nothing was stored.
+    #[error("{0}")]
+    PolicyRefused(retention::Refusal),
+    /// Others changed it at the same time.
+    #[error("the retention policy was changed by somebody else at the same time: read it and send yours again")]
+    PolicyMoved,
     /// A shard without a binding.
     #[error("the database `{0}` of this workspace is not bound to this Worker")]
     ShardMissing(String),
@@ -241,6 +248,11 @@ impl Error {
             Self::LinkUnusable => "link_unusable",
             Self::FormRefused => "form_refused",
             Self::UserRequired => "user_required",
+            Self::PolicyRefused(retention::Refusal::Shape) => "retention_policy_invalid",
+            Self::PolicyRefused(retention::Refusal::UnknownField) => "retention_field_unknown",
+            Self::PolicyRefused(retention::Refusal::NotDays(_)) => "retention_days_invalid",
+            Self::PolicyRefused(retention::Refusal::OutOfRange { .. }) => "retention_days_out_of_range",
+            Self::PolicyMoved => "retention_policy_moved",
             Self::ShardMissing(_) => "shard_missing",
             Self::SecretMissing(_) => "secret_missing",
             Self::NoRandom => "no_random",
@@ -282,9 +294,10 @@ impl Error {
             | Self::WrongAccount { .. }
             | Self::AccountOwnedElsewhere(_)
             | Self::InstallExpired
-            | Self::InstallClaimed => Kind::Conflict,
+            | Self::InstallClaimed
+            | Self::PolicyMoved => Kind::Conflict,
             Self::BodyTooLarge { .. } => Kind::TooLarge,
-            Self::TooManyWrites { .. } | Self::WritesRefused(_) => Kind::Unprocessable,
+            Self::TooManyWrites { .. } | Self::WritesRefused(_) | Self::PolicyRefused(_) => Kind::Unprocessable,
             Self::ExchangeFailed { .. } | Self::SignatureInvalid(_) | Self::AccountUnknown(_) => Kind::Provider,
             Self::KeysUnavailable | Self::Db(_) => Kind::Unavailable,
             Self::CrmNotConfigured(_)

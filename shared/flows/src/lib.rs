@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod authenticate;
 pub mod authorize_install;
+pub mod change_policy;
 pub mod claim_install;
 pub mod disconnect;
 pub mod error;
@@ -18,6 +19,7 @@ pub mod process_writes;
 pub mod purge_installs;
 pub mod read_connections;
 pub mod read_install;
+pub mod read_policy;
 pub mod read_session;
 pub mod read_writes;
 pub mod reconcile_writes;

@@ -6,6 +6,7 @@
 use flows::{Error, Kind};
 use model::Crm;
 use model::curated::Refusal;
+use model::retention;
 use model::write::ErrorClass;
 use providers::oauth::TokenRefusal;
 use std::collections::BTreeMap;
@@ -58,6 +59,11 @@ fn errors() -> Vec<Error> {
         Error::LinkUnusable,
         Error::FormRefused,
         Error::UserRequired,
+        Error::PolicyRefused(retention::Refusal::Shape),
+        Error::PolicyRefused(retention::Refusal::UnknownField),
+        Error::PolicyRefused(retention::Refusal::NotDays("write_days")),
+        Error::PolicyRefused(retention::Refusal::OutOfRange { field: "write_days", min: 7 }),
+        Error::PolicyMoved,
         Error::ShardMissing(String::new()),
         Error::SecretMissing("TOKEN_ENC_KEY_B64"),
         Error::NoRandom,

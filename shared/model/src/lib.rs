@@ -14,6 +14,7 @@ pub mod install;
 pub mod line;
 pub mod oauth;
 pub mod refresh;
+pub mod retention;
 pub mod role;
 pub mod secret;
 pub mod time;

@@ -19,6 +19,8 @@ use installs::{
     a_second_install_refreshes_the_first, an_account_has_one_workspace, what_ended_is_listed_erased_and_deleted,
 };
 
+use retention::a_policy_is_compared_and_set;
+
 /// A failed check: which, and what was seen.
 pub type Failure = (&'static str, String);
 
@@ -33,6 +35,7 @@ macro_rules! ensure {
 }
 
 mod installs;
+mod retention;
 
 /// Runs every check on an empty, migrated database; answers the number of checks and what failed.
 pub async fn run_all(db: &dyn Db) -> (usize, Vec<Failure>) {
@@ -66,6 +69,7 @@ pub async fn run_all(db: &dyn Db) -> (usize, Vec<Failure>) {
         a_claim_is_won_once_and_fails_its_whole_batch_otherwise,
         what_ended_is_listed_erased_and_deleted,
         a_link_opens_once_in_time_and_its_session_ends,
+        a_policy_is_compared_and_set,
     );
     (checks, failures)
 }

@@ -13,6 +13,7 @@ pub mod install_events;
 pub mod oauth_states;
 pub mod pending_installs;
 pub mod resealing;
+pub mod retention_policies;
 pub mod scope;
 pub mod workspaces;
 pub mod writes;

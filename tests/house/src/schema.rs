@@ -69,7 +69,7 @@ fn states_without_a_check(tables: &[TableFacts]) -> Vec<String> {
         let words: Vec<&str> = table.sql.split_whitespace().collect();
         let text = words.join(" ");
         for column in CLOSED {
-            let declared = text.contains(&format!("{column} TEXT"));
+            let declared = words.windows(2).any(|pair| pair[0].trim_start_matches('(') == column && pair[1] == "TEXT");
             if declared && !text.contains(&format!("CHECK ({column} IN (")) {
                 violations.push(format!("{}.{column} has no CHECK ({column} IN (…))", table.name));
             }

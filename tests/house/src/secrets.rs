@@ -31,6 +31,7 @@ fn expected() -> BTreeMap<&'static str, Vec<&'static str>> {
         // Know who asks.
         ("crm-connections", vec![CALLERS]),
         ("crm-writes", vec![CALLERS]),
+        ("retention-policy", vec![CALLERS]),
         // Knows who asks, opens the tokens to revoke them, as the app.
         ("crm-disconnect", [CALLERS, TOKENS].into_iter().chain(both_apps()).collect()),
         // Takes its access tokens from the gate.

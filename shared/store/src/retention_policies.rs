@@ -1,0 +1,54 @@
+//! `retention_policies`: what a workspace keeps, and how long. Tenant table.
+
+use crate::db::{Bind, Db, DbError, Statement, run};
+use crate::scope::WorkspaceScope;
+use model::Timestamp;
+use model::retention::Policy;
+use serde::Deserialize;
+
+/// A workspace's own policy.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Stored {
+    /// What it says.
+    #[serde(flatten)]
+    pub policy: Policy,
+    /// Grows with every change: a change is a compare-and-set on it.
+    pub version: u32,
+    /// Who changed it last: a user id or `token:<name>`.
+    pub updated_by: String,
+    /// When.
+    pub updated_at: Timestamp,
+}
+
+/// The workspace's policy; `None` where it never chose one.
+pub async fn fetch(db: &dyn Db, scope: &WorkspaceScope) -> Result<Option<Stored>, DbError> {
+    let statement = Statement::new(
+        "SELECT message_days, attachment_days, write_days, version, updated_by, updated_at
+         FROM retention_policies WHERE workspace_id = ?1",
+        [Bind::from(scope.workspace_id().as_str())],
+    );
+    run(db, statement).await?.first()
+}
+
+/// Stores a policy over the version that was read (0: there was none). Changes nothing when somebody else was faster.
+pub fn store(scope: &WorkspaceScope, policy: &Policy, was_version: u32, by: &str, at: Timestamp) -> Statement {
+    Statement::new(
+        "INSERT INTO retention_policies (workspace_id, message_days, attachment_days, write_days, version, updated_by,
+             updated_at)
+         VALUES (?1, ?2, ?3, ?4, ?5 + 1, ?6, ?7)
+         ON CONFLICT (workspace_id) DO UPDATE SET
+             message_days = excluded.message_days, attachment_days = excluded.attachment_days,
+             write_days = excluded.write_days, version = excluded.version, updated_by = excluded.updated_by,
+             updated_at = excluded.updated_at
+         WHERE retention_policies.version = ?5",
+        [
+            Bind::from(scope.workspace_id().as_str()),
+            policy.message_days.into(),
+            policy.attachment_days.into(),
+            policy.write_days.into(),
+            was_version.into(),
+            by.into(),
+            at.into(),
+        ],
+    )
+}
