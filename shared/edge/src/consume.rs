@@ -78,7 +78,7 @@ where
     F: AsyncFn(&World<'_>, Doorbell) -> Result<Heard, Error>,
 {
     let lines = Rc::new(Lines::new(worker, group.request_id.clone()));
-    let ports = match Ports::open(env, &lines, Uses::NONE.http().gate().queue()) {
+    let ports = match Ports::open(env, &lines, Uses::NONE.http().gate().queue().cache()) {
         Ok(ports) => ports,
         Err(error) => {
             entry::refused(&lines, &error, &[]);

@@ -214,6 +214,7 @@ mod tests {
             id: ConnectionId::parse("cx_1").unwrap(),
             external_account_id: "4242".into(),
             instance_url: None,
+            mechanisms: None,
         };
         let admission = Admission {
             access_token: Secret::new("t".into()),

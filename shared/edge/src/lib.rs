@@ -6,6 +6,7 @@
 
 pub mod bindings;
 pub mod body;
+pub mod cache;
 pub mod caller;
 pub mod claim;
 pub mod configuration;

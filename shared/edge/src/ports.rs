@@ -7,8 +7,9 @@ use std::rc::Rc;
 
 use crypto::OsRandom;
 use flows::gate::Gate;
-use flows::world::{Http, Queue, Signatures};
+use flows::world::{Cache, Clock, Http, Queue, Signatures};
 use flows::{Error, World};
+use model::Timestamp;
 use worker::Env;
 
 use crate::bindings::{Bindings, DATABASE};
@@ -27,7 +28,17 @@ pub struct Ports {
     http: Box<dyn Http>,
     queue: Box<dyn Queue>,
     gate: Box<dyn Gate>,
+    cache: Box<dyn Cache>,
     signatures: Box<dyn Signatures>,
+}
+
+/// The platform's clock.
+struct Wall;
+
+impl Clock for Wall {
+    fn now(&self) -> Timestamp {
+        js::now()
+    }
 }
 
 impl Ports {
@@ -49,22 +60,25 @@ impl Ports {
             http: (uses.http)(&parts),
             queue: (uses.queue)(&parts),
             gate: (uses.gate)(&parts),
+            cache: (uses.cache)(&parts),
             signatures: (uses.signatures)(&parts),
             log: parts.log,
             configuration: parts.configuration,
         })
     }
 
-    /// The world, at this moment: the clock is read here and nowhere else.
+    /// The world, at this moment.
     pub fn world(&self) -> World<'_> {
         World {
             now: js::now(),
+            clock: &Wall,
             request_id: self.log.request_id().to_owned(),
             directory: &self.directory,
             shards: &self.databases,
             http: &*self.http,
             queue: &*self.queue,
             gate: &*self.gate,
+            cache: &*self.cache,
             signatures: &*self.signatures,
             random: &OsRandom,
             keys: &self.configuration.keys,

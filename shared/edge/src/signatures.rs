@@ -23,7 +23,7 @@ use crate::configuration::Configuration;
 use crate::jwks::KeySet;
 use crate::log::Lines;
 use crate::waiting::within;
-use crate::{body, js};
+use crate::{body, cache, js};
 
 const CACHE_KEY: &str = "jwks:v1";
 const FRESH_SECS: u32 = 3_600;
@@ -70,9 +70,7 @@ impl Jwks {
     }
 
     async fn cached(&self) -> Option<KeySet> {
-        let cache = self.bindings.cache()?;
-        let text = js::call(&cache, "get", &[CACHE_KEY.into()]).await.ok()?.as_string()?;
-        KeySet::parse(&text)
+        KeySet::parse(&cache::read(&self.bindings, CACHE_KEY).await?)
     }
 
     async fn fetch(&self, now: Timestamp) -> Result<Kept, KeysUnavailable> {
@@ -87,17 +85,8 @@ impl Jwks {
             None => return Err(failed("deadline")),
         };
         let keys = KeySet::parse(&text).ok_or_else(|| failed("not a key set"))?;
-        self.cache(&text).await;
+        cache::write(&self.bindings, CACHE_KEY, &text, FRESH_SECS).await;
         Ok(keep(keys, now, now))
-    }
-
-    /// A failure changes nothing but who fetches next.
-    async fn cache(&self, text: &str) {
-        let Some(cache) = self.bindings.cache() else { return };
-        let options = Object::new();
-        let life = JsValue::from_f64(f64::from(FRESH_SECS));
-        let _ = Reflect::set(&options, &JsValue::from_str("expirationTtl"), &life);
-        let _ = js::call(&cache, "put", &[CACHE_KEY.into(), text.into(), options.into()]).await;
     }
 
     async fn document(&self, url: &str) -> Result<String, JsValue> {

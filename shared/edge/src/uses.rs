@@ -7,12 +7,13 @@ use std::rc::Rc;
 use async_trait::async_trait;
 use crypto::jwt::Unverified;
 use flows::gate::{Admission, Ask, Gate, GateRefusal, Report};
-use flows::world::{Http, KeysUnavailable, Queue, QueueUnavailable, Signatures};
+use flows::world::{Cache, Http, KeysUnavailable, Queue, QueueUnavailable, Signatures};
 use model::connection::ConnectionKey;
 use model::doorbell::Doorbell;
 use providers::http::{Answer, NoAnswer, Request};
 
 use crate::bindings::Bindings;
+use crate::cache::Facts;
 use crate::configuration::{self, Configuration, ReadKeyring};
 use crate::gate::Gates;
 use crate::http::Fetch;
@@ -33,6 +34,7 @@ pub struct Uses {
     pub(crate) http: fn(&Parts) -> Box<dyn Http>,
     pub(crate) gate: fn(&Parts) -> Box<dyn Gate>,
     pub(crate) queue: fn(&Parts) -> Box<dyn Queue>,
+    pub(crate) cache: fn(&Parts) -> Box<dyn Cache>,
     pub(crate) signatures: fn(&Parts) -> Box<dyn Signatures>,
     pub(crate) tokens: ReadKeyring,
     pub(crate) states: ReadKeyring,
@@ -44,6 +46,7 @@ impl Uses {
         http: |_| Box::new(Unnamed),
         gate: |_| Box::new(Unnamed),
         queue: |_| Box::new(Unnamed),
+        cache: |_| Box::new(Unnamed),
         signatures: |_| Box::new(Unnamed),
         tokens: |_| Ok(None),
         states: |_| Ok(None),
@@ -84,6 +87,13 @@ impl Uses {
         self
     }
 
+    /// And the cache of facts about CRM accounts.
+    #[must_use]
+    pub const fn cache(mut self) -> Self {
+        self.cache = |p| Box::new(Facts::new(p.bindings.clone()));
+        self
+    }
+
     /// And signatures by a JWKS.
     #[must_use]
     pub const fn signatures(mut self) -> Self {
@@ -118,6 +128,15 @@ impl Queue for Unnamed {
     async fn ring(&self, _: Vec<Doorbell>, _: u32) -> Result<(), QueueUnavailable> {
         Err(QueueUnavailable)
     }
+}
+
+#[async_trait(?Send)]
+impl Cache for Unnamed {
+    async fn get(&self, _: &str) -> Option<String> {
+        None
+    }
+
+    async fn put(&self, _: &str, _: &str, _: u32) {}
 }
 
 #[async_trait(?Send)]

@@ -12,17 +12,20 @@ use crate::send_lot::{CALLS_PER_LOT_MAX, failure, send_lot};
 use crate::{Error, Tenant, World, audit};
 use crypto::random;
 use model::backoff::WRITES;
-use model::connection::ConnectionKey;
+use model::connection::{ConnectionFacts, ConnectionKey};
 use model::doorbell::Doorbell;
-use model::write::{ErrorClass, Transition, WriteOutcome, WriteStatus, next};
+use model::mechanisms::{Mechanisms, RecordKind};
+use model::write::{ErrorClass, MECHANISM_GONE_CODE, Transition, WriteOutcome, WriteStatus, next};
 use model::{AttemptId, Crm, WriteId};
 use providers::http::{DEADLINE_MS, Request};
 use providers::lot::{Entry, Lot};
 use providers::provider;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use store::Statement;
 use store::connections::{self, Connection};
 use store::db::nth;
+use store::deals::{self, KnownDeal, OfWrite};
 use store::writes::{self, Leased, Settled};
 
 /// A lease outlives the slowest lot: every call to its deadline, and four minutes for the gate, which is asked three times
@@ -48,9 +51,14 @@ pub async fn process_writes(world: &World<'_>, doorbell: &Doorbell) -> Result<Pr
     let Some(mut lot) = lease.claim(world, &tenant, connection, &doorbell.writes).await? else {
         return Ok(Processed::default());
     };
-    let calls = if world.settings.dry_run { 0 } else { send_lot(world, connection, &mut lot.lot).await };
+    let (mut calls, mut further) = (0, Vec::new());
+    if !world.settings.dry_run {
+        let sent = send_lot(world, connection, &mut lot.lot).await;
+        calls = sent.calls;
+        further = lot.facts_learnt(world, &tenant, sent.mechanisms)?;
+    }
     let settled = if world.settings.dry_run { lot.recorded() } else { lot.settled(world)? };
-    lease.settle(world, &tenant, connection, &settled, calls).await?;
+    lease.settle(world, &tenant, connection, &settled, calls, &further).await?;
     ring_again(world, connection, &settled).await;
     Ok(tell(world, connection, &settled, calls))
 }
@@ -64,6 +72,8 @@ struct Lease {
 struct LeasedLot {
     lot: Lot,
     rows: Vec<Leased>,
+    /// As it was when they were leased.
+    connection: Connection,
     /// Rows whose payload cannot be read (written by a newer version, or damaged).
     unreadable: Vec<Leased>,
 }
@@ -91,12 +101,15 @@ impl Lease {
                 writes::lease(&tenant.scope, crm, &keys, &self.id, until, world.now),
                 writes::begin_attempts(&tenant.scope, crm, &keys, &self.id, world.now),
                 connections::select(&tenant.scope, crm),
+                deals::select_of_lease(&tenant.scope, crm, &keys, &self.id),
             ])
             .await?;
         let leased = nth(&outcomes, 0)?.rows::<Leased>()?;
         let connection = nth(&outcomes, 2)?.first::<Connection>()?;
+        let deals = nth(&outcomes, 3)?.rows::<OfWrite>()?;
+        let deals = deals.into_iter().map(|deal| (deal.idempotency_key, deal.crm_deal_id)).collect();
         // A write is only ever planned for a connection, and its row stays; without one there is nothing to lease.
-        Ok(connection.filter(|_| !leased.is_empty()).map(|connection| LeasedLot::new(&connection, leased)))
+        Ok(connection.filter(|_| !leased.is_empty()).map(|connection| LeasedLot::new(connection, leased, &deals)))
     }
 
     async fn settle(
@@ -106,6 +119,7 @@ impl Lease {
         connection: &ConnectionKey,
         settled: &[Settled],
         calls: u32,
+        further: &[Statement],
     ) -> Result<(), Error> {
         let crm = connection.crm;
         let event = audit::event(
@@ -116,11 +130,13 @@ impl Lease {
             json!({"crm": crm, "calls": calls, "writes": by_status_ids(crm, settled)}),
         )?;
         let batch = || {
-            vec![
+            let mut batch = vec![
                 writes::settle(&tenant.scope, crm, &self.id, settled, world.now),
                 event.append_if_changed(&tenant.scope),
                 writes::end_attempts(&tenant.scope, crm, &self.id, world.now, settled, calls, world.now),
-            ]
+            ];
+            batch.extend_from_slice(further);
+            batch
         };
         // Named by the lease, so a repeat changes nothing more: worth one, since a lost settlement costs a look at the CRM.
         match tenant.db.batch(batch()).await {
@@ -133,9 +149,15 @@ impl Lease {
     }
 }
 
+/// A doubt of a write that was accepted so long before its connection's mechanisms changed is surely younger than they are:
+/// more than clocks of two Workers differ.
+const CLOCKS_DIFFER_SECS: i64 = 600;
+
 impl LeasedLot {
-    fn new(connection: &Connection, leased: Vec<Leased>) -> Self {
+    fn new(connection: Connection, leased: Vec<Leased>, deals: &BTreeMap<String, String>) -> Self {
         let crm = connection.crm;
+        let mechanisms = connection.mechanisms();
+        let changed_at = connection.mechanisms_at.map(|at| at.plus_secs(CLOCKS_DIFFER_SECS));
         let mut entries = Vec::with_capacity(leased.len());
         let mut rows = Vec::with_capacity(leased.len());
         let mut unreadable = Vec::new();
@@ -145,6 +167,8 @@ impl LeasedLot {
                     entries.push(Entry {
                         external_ids: serde_json::from_str(&row.external_ids_json).unwrap_or_default(),
                         in_doubt: row.in_doubt != 0,
+                        doubt_is_older: row.in_doubt != 0 && changed_at.is_some_and(|at| row.created_at < at),
+                        deal_external_id: deals.get(&row.idempotency_key).cloned(),
                         ..Entry::new(id, write, row.created_at)
                     });
                     rows.push(row);
@@ -152,7 +176,35 @@ impl LeasedLot {
                 _ => unreadable.push(row),
             }
         }
-        Self { lot: Lot { crm, connection: connection.facts(), entries }, rows, unreadable }
+        let facts = ConnectionFacts { mechanisms, ..connection.facts() };
+        Self { lot: Lot::new(crm, facts, entries), rows, unreadable, connection }
+    }
+
+    /// What the lot taught of the account: the deals it made, and by which mechanisms its records are written.
+    fn facts_learnt(
+        &self,
+        world: &World<'_>,
+        tenant: &Tenant<'_>,
+        probed: Option<Mechanisms>,
+    ) -> Result<Vec<Statement>, Error> {
+        let (scope, crm) = (&tenant.scope, self.lot.crm);
+        let mut statements = Vec::new();
+        let deals: Vec<KnownDeal> = self.lot.entries.iter().filter_map(deal_made).collect();
+        if !deals.is_empty() {
+            let account = &self.connection.external_account_id;
+            statements.push(deals::learn_in_account(scope, crm, account, &deals, world.now));
+        }
+        let id = self.connection.id.as_str();
+        if let Some(found) = probed {
+            let event = audit::event(world, "system", "mechanisms_probed", id, found.to_json())?;
+            statements.push(connections::keep_mechanisms(scope, crm, &found, self.connection.connected_at, world.now));
+            statements.push(event.append_if_changed(scope));
+        } else if self.lot.entries.iter().any(is_contradicted) {
+            let event = audit::event(world, "system", "mechanisms_forgotten", id, json!({ "crm": crm }))?;
+            statements.push(connections::forget_mechanisms(scope, crm, self.connection.mechanisms_at, world.now));
+            statements.push(event.append_if_changed(scope));
+        }
+        Ok(statements)
     }
 
     /// What every write becomes.
@@ -196,7 +248,7 @@ impl LeasedLot {
             .iter()
             .zip(self.lot.entries)
             .map(|(row, entry)| {
-                let single = Lot { crm, connection: connection.clone(), entries: vec![entry] };
+                let single = Lot::new(crm, connection.clone(), vec![entry]);
                 let requests: Vec<Value> = provider(crm).dry_run(&single).iter().map(recorded).collect();
                 Settled {
                     key: row.idempotency_key.clone(),
@@ -213,6 +265,20 @@ impl LeasedLot {
             })
             .collect()
     }
+}
+
+/// The deal an entry has made, or found to be there.
+fn deal_made(entry: &Entry) -> Option<KnownDeal> {
+    let deal = entry.write.deal.as_ref()?;
+    let crm_deal_id =
+        entry.external_ids.get(RecordKind::Deal.as_str()).filter(|id| entry.deal_external_id.as_ref() != Some(*id))?;
+    Some(KnownDeal { crm: entry.write.crm, deal_id: deal.deal_id.clone(), crm_deal_id: crm_deal_id.clone() })
+}
+
+/// The CRM contradicted what the connection was probed to have.
+fn is_contradicted(entry: &Entry) -> bool {
+    matches!(&entry.outcome, Some(WriteOutcome::RetryAfter(failure) | WriteOutcome::Unknown(failure))
+        if failure.code == MECHANISM_GONE_CODE)
 }
 
 /// A request as the log keeps it: no token was ever on it.

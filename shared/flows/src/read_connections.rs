@@ -4,6 +4,7 @@ use crate::authenticate::Caller;
 use crate::{Error, World};
 use model::{ConnectionStatus, Crm, Health, Timestamp};
 use serde::Serialize;
+use serde_json::Value;
 use store::connections::{self, Connection};
 
 /// A connection as the API shows it.
@@ -27,6 +28,8 @@ pub struct ConnectionView {
     pub last_error: Option<LastError>,
     /// How the last checks went.
     pub health: Option<HealthView>,
+    /// By which mechanism each kind of record is written with one effect; none until the connection was probed.
+    pub mechanisms: Option<Value>,
     /// When it was last connected.
     pub connected_at: String,
     /// The last time a call through it is known to have worked.
@@ -80,6 +83,7 @@ fn view(row: &Connection) -> ConnectionView {
             consecutive_failures: row.consecutive_failures.unwrap_or_default(),
             checked_at: row.health_checked_at.map(Timestamp::iso),
         }),
+        mechanisms: row.mechanisms_json.as_deref().and_then(|text| serde_json::from_str(text).ok()),
         connected_at: row.connected_at.iso(),
         heartbeat_at: row.heartbeat_at.map(Timestamp::iso),
         updated_at: row.updated_at.iso(),

@@ -5,25 +5,42 @@
 
 use crate::World;
 use crate::gate::{Admission, Ask, GateRefusal, Purpose, Report};
-use model::Timestamp;
-use model::connection::ConnectionKey;
+use model::connection::{ConnectionFacts, ConnectionKey};
+use model::mechanisms::Mechanisms;
 use model::write::{ErrorClass, Failure, RESERVED_CODE, WriteOutcome};
+use model::{Secret, Timestamp};
+use providers::http::{Answer, Response};
 use providers::lot::{Call, Entry, Lot};
+use providers::probe::Probe;
 use providers::{limits, provider};
 
 /// A lot makes at most this many requests in one try; what is left over is tried again soon.
 pub const CALLS_PER_LOT_MAX: u32 = 24;
 
+/// A probe makes at most this many requests.
+const PROBE_CALLS_MAX: u32 = 4;
+
 /// A write whose connection needs a person is looked at again after this long, or when its connection is made anew.
 const RECONNECT_WAIT_SECS: i64 = 600;
 
-/// Every entry the adapter finished has an outcome afterwards; answers the number of calls made.
-pub(crate) async fn send_lot(world: &World<'_>, connection: &ConnectionKey, lot: &mut Lot) -> u32 {
-    let mut calls = 0;
+/// What sending a lot came to, beside the outcomes of its entries.
+#[derive(Default)]
+pub(crate) struct Sent {
+    /// Requests made to the CRM.
+    pub(crate) calls: u32,
+    /// What a probe found, where the connection had not been probed.
+    pub(crate) mechanisms: Option<Mechanisms>,
+}
+
+/// Every entry the adapter finished has an outcome afterwards.
+pub(crate) async fn send_lot(world: &World<'_>, connection: &ConnectionKey, lot: &mut Lot) -> Sent {
+    let mut sent = Sent::default();
+    let mut probe = lot.connection.mechanisms.is_none().then(Probe::new);
     let mut refused_generation = None;
     // At most twice: the second time with a token that was refreshed because the first one was refused.
     for _ in 0..2 {
-        let expected = provider(lot.crm).expected_calls(lot).min(CALLS_PER_LOT_MAX);
+        let probing = if probe.is_some() { PROBE_CALLS_MAX } else { 0 };
+        let expected = provider(lot.crm).expected_calls(lot).saturating_add(probing).min(CALLS_PER_LOT_MAX);
         let ask = Ask { calls: expected, searches: 0, purpose: Purpose::Writes, refused_generation };
         let admission = match world.gate.admit(connection, ask).await {
             Ok(admission) => admission,
@@ -32,9 +49,15 @@ pub(crate) async fn send_lot(world: &World<'_>, connection: &ConnectionKey, lot:
                 break;
             }
         };
-        lot.connection = admission.facts.clone();
-        let made = call(world, lot, &admission, calls).await;
-        calls += made.calls + made.searches;
+        let facts = ConnectionFacts { mechanisms: lot.connection.mechanisms.take(), ..admission.facts.clone() };
+        lot.connection = facts;
+        let probed = match probe.take() {
+            Some(probe) => probe_account(world, lot, &admission, probe, &mut sent).await,
+            None => 0,
+        };
+        let mut made = call(world, lot, &admission, sent.calls).await;
+        sent.calls += made.calls + made.searches;
+        made.calls += probed;
         if is_worth_reporting(lot, &made, expected) {
             world.gate.report(connection, made).await;
         }
@@ -53,6 +76,31 @@ pub(crate) async fn send_lot(world: &World<'_>, connection: &ConnectionKey, lot:
         let refusal = world.gate.admit(connection, ask).await.err().unwrap_or(GateRefusal::Unavailable);
         refuse_all(lot, &refusal, world.now);
     }
+    sent
+}
+
+/// Asks the account by which mechanisms its records can be written, before the first lot that needs to know. A probe that
+/// does not end leaves the lot with the safest ones; the next lot probes again. Answers the calls made.
+async fn probe_account(
+    world: &World<'_>,
+    lot: &mut Lot,
+    admission: &Admission,
+    mut probe: Probe,
+    sent: &mut Sent,
+) -> u32 {
+    let adapter = provider(lot.crm);
+    let mut calls = 0;
+    while let Some(request) = adapter.probe_call(&mut probe, &lot.connection).filter(|_| !probe.inconclusive) {
+        if calls == PROBE_CALLS_MAX {
+            return calls;
+        }
+        let answer = world.http.send(request.with_bearer(admission.access_token.clone())).await;
+        calls += 1;
+        sent.calls += 1;
+        adapter.read_probe(&mut probe, &answer, &lot.connection);
+    }
+    lot.connection.mechanisms = probe.conclusion();
+    sent.mechanisms.clone_from(&lot.connection.mechanisms);
     calls
 }
 
@@ -70,6 +118,10 @@ async fn call(world: &World<'_>, lot: &mut Lot, admission: &Admission, before: u
     let mut made = Report { permit: admission.permit, ..Report::default() };
     while before + made.calls + made.searches < CALLS_PER_LOT_MAX {
         let Some(call) = adapter.next_call(lot) else { break };
+        if let Some(answer) = from_cache(world, lot, &call).await {
+            adapter.read_call(lot, &call, &answer, world.now);
+            continue;
+        }
         let request = call.request.clone().with_bearer(admission.access_token.clone());
         let answer = world.http.send(request).await;
         if call.is_search {
@@ -77,6 +129,7 @@ async fn call(world: &World<'_>, lot: &mut Lot, admission: &Admission, before: u
         } else {
             made.calls += 1;
         }
+        to_cache(world, lot, &call, &answer).await;
         if let Ok(response) = &answer {
             made.limits = limit_headers(&response.headers);
         }
@@ -84,6 +137,25 @@ async fn call(world: &World<'_>, lot: &mut Lot, admission: &Admission, before: u
         note_refusal(lot, &call, &mut made);
     }
     made
+}
+
+/// The answer as it was kept, where the call is about a fact of the account.
+async fn from_cache(world: &World<'_>, lot: &Lot, call: &Call) -> Option<Answer> {
+    let cached = call.cached.filter(|cached| !cached.afresh)?;
+    let text = world.cache.get(&cache_key(lot, cached.name)).await?;
+    Some(Ok(Response { status: 200, headers: Vec::new(), body: Secret::new(text.into_bytes()) }))
+}
+
+async fn to_cache(world: &World<'_>, lot: &Lot, call: &Call, answer: &Answer) {
+    let (Some(cached), Ok(response)) = (call.cached, answer) else { return };
+    if let Some(text) = std::str::from_utf8(response.body.expose()).ok().filter(|_| response.is_success()) {
+        world.cache.put(&cache_key(lot, cached.name), text, cached.ttl_secs).await;
+    }
+}
+
+/// By the connection, which is of one workspace, and the account.
+fn cache_key(lot: &Lot, name: &str) -> String {
+    format!("crm:{}:{}:{name}", lot.connection.id, lot.connection.external_account_id)
 }
 
 /// What a call's answer said of a limit that concerns others too.

@@ -111,10 +111,29 @@ impl Settings {
     }
 }
 
+/// The clock on the wall, for what lasts longer than a moment: whether a lease still holds, when an answer came. What a
+/// request decides and stores is as of [`World::now`] unless it says otherwise.
+pub trait Clock {
+    /// The time now.
+    fn now(&self) -> Timestamp;
+}
+
+/// Facts about CRM accounts that can be asked for again. Losing all of it costs time.
+#[async_trait(?Send)]
+pub trait Cache {
+    /// What was kept under a key, unless its time is over.
+    async fn get(&self, key: &str) -> Option<String>;
+
+    /// Keeps it for `ttl_secs` (60 at least), or does not.
+    async fn put(&self, key: &str, value: &str, ttl_secs: u32);
+}
+
 /// Everything a deed may touch.
 pub struct World<'a> {
     /// The one time of this request.
     pub now: Timestamp,
+    /// The time as it goes on.
+    pub clock: &'a dyn Clock,
     /// The id every log line, audit event and problem of this request carries.
     pub request_id: String,
     /// Workspaces, members, service tokens, OAuth states.
@@ -127,6 +146,8 @@ pub struct World<'a> {
     pub queue: &'a dyn Queue,
     /// The owners of tokens and budgets.
     pub gate: &'a dyn Gate,
+    /// Facts about CRM accounts.
+    pub cache: &'a dyn Cache,
     /// Signatures made with keys of others.
     pub signatures: &'a dyn Signatures,
     /// Chance.

@@ -80,6 +80,8 @@ fn refusals() -> Vec<Refusal> {
         Refusal::Email,
         Refusal::Text { field: "object_id", max: 1 },
         Refusal::Time("task.due_at"),
+        Refusal::Amount,
+        Refusal::NoContact,
         Refusal::Part { action: "create_task", part: "`task`" },
     ]
 }

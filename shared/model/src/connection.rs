@@ -1,5 +1,8 @@
 //! States of a connection and of its health, and the facts about a connection that providers need.
+//!
+//! By which mechanism records are written with one effect is in `mechanisms`.
 
+use crate::mechanisms::{Mechanism, Mechanisms, RecordKind};
 use crate::{ConnectionId, Crm, WorkspaceId};
 use serde::{Deserialize, Serialize};
 
@@ -69,4 +72,14 @@ pub struct ConnectionFacts {
     pub external_account_id: String,
     /// Salesforce: `https://acme.my.salesforce.com`. HubSpot: none.
     pub instance_url: Option<String>,
+    /// What was found by probing; none while nobody has probed. Known to whoever sends writes only: the gate does not say.
+    #[serde(skip)]
+    pub mechanisms: Option<Mechanisms>,
+}
+
+impl ConnectionFacts {
+    /// How records of this kind are written: the safest way there is until the CRM was asked.
+    pub fn mechanism(&self, kind: RecordKind) -> &Mechanism {
+        self.mechanisms.as_ref().map_or(&Mechanism::LookThenCreate, |mechanisms| mechanisms.of(kind))
+    }
 }

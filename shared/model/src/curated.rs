@@ -3,6 +3,7 @@
 //! In scope: the shape of a submitted write, its limits, and the refusal of anything that is not curated (raw e-mail
 //! bodies, attachments). Out of scope: how a CRM calls it (`providers`), whether it was submitted before (`flows`).
 
+use crate::mechanisms::RecordKind;
 use crate::{Crm, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -17,6 +18,8 @@ pub const SUBJECT_CHARS_MAX: usize = 255;
 pub const TEXT_CHARS_MAX: usize = 10_000;
 /// Names, ids and the like, in characters: Salesforce's `LastName` holds 80, `Company` 255, ours the smallest that fits both.
 pub const NAME_CHARS_MAX: usize = 80;
+/// A deal's name: Salesforce's `Opportunity.Name` holds 120.
+pub const DEAL_NAME_CHARS_MAX: usize = 120;
 /// Ids of the host product and the company name, in characters.
 pub const REFERENCE_CHARS_MAX: usize = 255;
 
@@ -52,14 +55,18 @@ pub struct CuratedWrite {
     pub object_id: String,
     /// The event in the host product that caused this write; the same event never writes twice.
     pub source_event_id: String,
-    /// The person the outcome is about.
-    pub contact: Contact,
+    /// The person the outcome is about; only a deal may be without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contact: Option<Contact>,
     /// The task, when `action` is `create_task`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<Task>,
     /// The weekly rollup, when `action` is `create_weekly_rollup`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollup: Option<Rollup>,
+    /// The deal, when `action` is `upsert_deal`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deal: Option<Deal>,
 }
 
 /// What a write does.
@@ -72,6 +79,8 @@ pub enum Action {
     CreateTask,
     /// That, then a weekly rollup tied to it: a note (HubSpot) or a `Weekly deal summary` task (Salesforce).
     CreateWeeklyRollup,
+    /// Create the deal (HubSpot) or opportunity (Salesforce), or change the one that is known for it.
+    UpsertDeal,
 }
 
 impl Action {
@@ -81,6 +90,7 @@ impl Action {
             Self::UpsertContact => "upsert_contact",
             Self::CreateTask => "create_task",
             Self::CreateWeeklyRollup => "create_weekly_rollup",
+            Self::UpsertDeal => "upsert_deal",
         }
     }
 }
@@ -146,6 +156,27 @@ pub struct Rollup {
     pub text: String,
 }
 
+/// A deal of the host product, by the CRM's own words for its stage and pipeline.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Deal {
+    /// Its id in the host product.
+    pub deal_id: String,
+    /// HubSpot `dealname`, Salesforce `Name`.
+    pub name: String,
+    /// HubSpot's internal id of the stage, Salesforce's `StageName`.
+    pub stage: String,
+    /// HubSpot's internal id of the pipeline. Salesforce has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pipeline: Option<String>,
+    /// A decimal number as text, such as `1250.50`, so that nothing is rounded on the way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amount: Option<String>,
+    /// ISO-8601. Salesforce requires one of a new opportunity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub close_date: Option<String>,
+}
+
 /// Why a submitted write is refused. Display says what to do; nothing of the write's content is repeated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -174,6 +205,12 @@ pub enum Refusal {
     /// Not a time.
     #[error("`{0}` must be an ISO-8601 time such as `2026-11-20T09:00:00Z`")]
     Time(&'static str),
+    /// Not an amount.
+    #[error("`deal.amount` must be a decimal number as text, such as `1250.50`")]
+    Amount,
+    /// Only a deal may be without a person.
+    #[error("`contact` must be there, unless `action` is `upsert_deal`")]
+    NoContact,
     /// The part that belongs to the action is absent, or another action's is present.
     #[error("`{action}` takes exactly this part besides `contact`: {part}")]
     Part {
@@ -190,10 +227,11 @@ impl Refusal {
         match self {
             Self::NotCurated(_) => "not_curated",
             Self::TooLarge => "payload_too_large",
-            Self::Shape(_) | Self::Part { .. } => "invalid_write",
+            Self::Shape(_) | Self::NoContact | Self::Part { .. } => "invalid_write",
             Self::Email => "invalid_email",
             Self::Text { .. } => "invalid_text",
             Self::Time(_) => "invalid_time",
+            Self::Amount => "invalid_amount",
         }
     }
 }
@@ -217,19 +255,34 @@ impl CuratedWrite {
         text(&mut self.object_type, "object_type", NAME_CHARS_MAX)?;
         text(&mut self.object_id, "object_id", REFERENCE_CHARS_MAX)?;
         text(&mut self.source_event_id, "source_event_id", REFERENCE_CHARS_MAX)?;
-        self.contact.normalise()?;
-        match (self.action, &mut self.task, &mut self.rollup) {
-            (Action::UpsertContact, None, None) => Ok(()),
-            (Action::CreateTask, Some(task), None) => task.normalise(),
-            (Action::CreateWeeklyRollup, None, Some(rollup)) => rollup.normalise(),
+        match &mut self.contact {
+            Some(contact) => contact.normalise()?,
+            None if self.action == Action::UpsertDeal => {}
+            None => return Err(Refusal::NoContact),
+        }
+        match (self.action, &mut self.task, &mut self.rollup, &mut self.deal) {
+            (Action::UpsertContact, None, None, None) => Ok(()),
+            (Action::CreateTask, Some(task), None, None) => task.normalise(),
+            (Action::CreateWeeklyRollup, None, Some(rollup), None) => rollup.normalise(),
+            (Action::UpsertDeal, None, None, Some(deal)) => deal.normalise(),
             (action, ..) => Err(Refusal::Part {
                 action: action.as_str(),
                 part: match action {
                     Action::UpsertContact => "none",
                     Action::CreateTask => "`task`",
                     Action::CreateWeeklyRollup => "`rollup`",
+                    Action::UpsertDeal => "`deal`",
                 },
             }),
+        }
+    }
+
+    /// The record of the CRM it is about: writes of one target keep their order.
+    pub fn target(&self) -> (RecordKind, &str) {
+        match (&self.deal, &self.contact) {
+            (Some(deal), _) => (RecordKind::Deal, &deal.deal_id),
+            (None, Some(contact)) => (RecordKind::Contact, &contact.email),
+            (None, None) => (RecordKind::Contact, ""),
         }
     }
 }
@@ -272,6 +325,27 @@ impl Task {
             lines(value, "task.text", TEXT_CHARS_MAX)?;
         }
         self.due_at = Timestamp::parse(self.due_at.trim()).ok_or(Refusal::Time("task.due_at"))?.iso();
+        Ok(())
+    }
+}
+
+impl Deal {
+    fn normalise(&mut self) -> Result<(), Refusal> {
+        text(&mut self.deal_id, "deal.deal_id", REFERENCE_CHARS_MAX)?;
+        text(&mut self.name, "deal.name", DEAL_NAME_CHARS_MAX)?;
+        text(&mut self.stage, "deal.stage", NAME_CHARS_MAX)?;
+        if let Some(pipeline) = &mut self.pipeline {
+            text(pipeline, "deal.pipeline", NAME_CHARS_MAX)?;
+        }
+        if let Some(amount) = &mut self.amount {
+            *amount = amount.trim().to_owned();
+            if !is_amount(amount) {
+                return Err(Refusal::Amount);
+            }
+        }
+        if let Some(date) = &mut self.close_date {
+            *date = Timestamp::parse(date.trim()).ok_or(Refusal::Time("deal.close_date"))?.iso();
+        }
         Ok(())
     }
 }
@@ -321,6 +395,14 @@ fn lines(value: &mut String, field: &'static str, max: usize) -> Result<(), Refu
     if ok { Ok(()) } else { Err(Refusal::Text { field, max }) }
 }
 
+/// `-12`, `0.5`, `1250.50`: at most 15 digits before the point and 4 after it.
+fn is_amount(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let (whole, part) = digits.split_once('.').unwrap_or((digits, "0"));
+    let all = |text: &str, max| (1..=max).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+    all(whole, 15) && all(part, 4)
+}
+
 /// One address as both CRMs accept it: ASCII, one `@`, a dotted domain, no quoting, 254 characters at most (RFC 5321).
 fn is_email(text: &str) -> bool {
     let Some((local, domain)) = text.split_once('@') else { return false };
@@ -357,10 +439,37 @@ mod tests {
         write
     }
 
+    fn deal(with: Value) -> Value {
+        let mut deal = json!({"deal_id":"d_1","name":"Big deal","stage":"contractsent","pipeline":"default"});
+        deal.as_object_mut().unwrap().extend(with.as_object().unwrap().clone());
+        json!({"crm":"hubspot","action":"upsert_deal","object_type":"deal","object_id":"d_1","source_event_id":"evt_1","deal":deal})
+    }
+
+    #[test]
+    fn a_deal_needs_no_person_and_its_amount_stays_exact() {
+        let write = CuratedWrite::from_json(&deal(json!({"amount": " 1250.50 ", "close_date": "2026-12-31"}))).unwrap();
+        let deal = write.deal.as_ref().unwrap();
+        assert_eq!(
+            (deal.amount.as_deref(), deal.close_date.as_deref()),
+            (Some("1250.50"), Some("2026-12-31T00:00:00.000Z"))
+        );
+        assert_eq!(write.target(), (crate::mechanisms::RecordKind::Deal, "d_1"));
+        for amount in ["0", "-3.5", "999999999999999.9999"] {
+            assert!(CuratedWrite::from_json(&deal_of(amount)).is_ok(), "{amount}");
+        }
+        for amount in ["", ".5", "5.", "1e3", "--1", "1234567890123456", "0.12345", "NaN"] {
+            assert!(CuratedWrite::from_json(&deal_of(amount)).is_err(), "{amount}");
+        }
+    }
+
+    fn deal_of(amount: &str) -> Value {
+        deal(json!({ "amount": amount }))
+    }
+
     #[test]
     fn equal_writes_become_equal() {
         let write = CuratedWrite::from_json(&task()).unwrap();
-        assert_eq!(write.contact.email, "ada@example.com");
+        assert_eq!(write.contact.as_ref().unwrap().email, "ada@example.com");
         assert_eq!(write.task.as_ref().unwrap().subject, "Call back");
         assert_eq!(write.task.as_ref().unwrap().due_at, "2026-11-20T09:00:00.000Z");
         let again = CuratedWrite::from_json(&serde_json::to_value(&write).unwrap()).unwrap();
@@ -384,6 +493,12 @@ mod tests {
             (with("/colour", json!("red")), "invalid_write"),
             (with("/rollup", json!({"week_of":"2026-11-16","text":"x"})), "invalid_write"),
             (with("/task", Value::Null), "invalid_write"),
+            (with("/contact", Value::Null), "invalid_write"),
+            (with("/deal", json!({"deal_id":"d1","name":"Big","stage":"won"})), "invalid_write"),
+            (deal(json!({"amount": "1,000"})), "invalid_amount"),
+            (deal(json!({"amount": 12})), "invalid_write"),
+            (deal(json!({"close_date": "soon"})), "invalid_time"),
+            (deal(json!({"stage": ""})), "invalid_text"),
             (json!("not an object"), "invalid_write"),
         ] {
             assert_eq!(CuratedWrite::from_json(&write).map_err(|e| e.code()).err(), Some(code), "{write:.120}");

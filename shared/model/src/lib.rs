@@ -12,6 +12,7 @@ pub mod doorbell;
 pub mod id;
 pub mod install;
 pub mod line;
+pub mod mechanisms;
 pub mod oauth;
 pub mod refresh;
 pub mod retention;

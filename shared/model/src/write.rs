@@ -186,6 +186,10 @@ pub fn next(retry_count: u32, outcome: WriteOutcome, schedule: Schedule, chance:
 /// The code of a failure whose `not_before` was told to this write alone: jitter would only make it late.
 pub const RESERVED_CODE: &str = "budget";
 
+/// The code of a transient failure that says: the mechanism the connection was probed to have is not there (the field is gone,
+/// or not ours to use). The flow forgets the mechanisms, and the next lot probes anew.
+pub const MECHANISM_GONE_CODE: &str = "mechanism_gone";
+
 /// Tried again without using up an attempt: as after the first one, from the time the provider named.
 fn postponed(retry_count: u32, failure: Failure, schedule: Schedule, chance: u32, now: Timestamp) -> Transition {
     if failure.code == RESERVED_CODE && failure.not_before.is_some() {

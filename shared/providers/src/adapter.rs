@@ -4,6 +4,7 @@
 use crate::http::{Answer, Request};
 use crate::lot::{Call, Lot};
 use crate::oauth::{Account, AppCredentials, AuthorizeRequest, Grant, HostRefused, Standing, Token, TokenRefusal};
+use crate::probe::Probe;
 use crate::{Provider, hubspot, salesforce};
 use model::budget::Told;
 use model::connection::ConnectionFacts;
@@ -72,6 +73,8 @@ delegate! {
     fn expected_calls(lot: &Lot) -> u32;
     fn read_call(lot: &mut Lot, call: &Call, answer: &Answer, now: Timestamp);
     fn dry_run(lot: &Lot) -> Vec<Request>;
+    fn probe_call(probe: &mut Probe, facts: &ConnectionFacts) -> Option<Request>;
+    fn read_probe(probe: &mut Probe, answer: &Answer, facts: &ConnectionFacts);
     fn health_request(facts: &ConnectionFacts) -> Request;
     fn read_health(answer: &Answer, facts: &ConnectionFacts) -> Result<(), Failure>;
 }

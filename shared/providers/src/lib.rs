@@ -10,6 +10,7 @@
 pub mod http;
 pub mod lot;
 pub mod oauth;
+pub mod probe;
 
 pub mod adapter;
 pub mod failure;
@@ -30,6 +31,7 @@ use model::connection::ConnectionFacts;
 use model::write::Failure;
 use model::{Crm, Secret};
 use oauth::{Account, AppCredentials, AuthorizeRequest, Grant, Standing, Token, TokenRefusal};
+use probe::Probe;
 
 /// One CRM's adapter. Object-safe and synchronous; [`Adapter`] chooses one by [`Crm`].
 pub trait Provider {
@@ -110,6 +112,15 @@ pub trait Provider {
 
     /// Every request the lot would send, in order, with `@{contact}`-like places where an id is not known yet. For dry runs.
     fn dry_run(&self, lot: &Lot) -> Vec<Request>;
+
+    /// The next request by which it is learnt how this account's records can be written with one effect, or `None` when the
+    /// probe is over. By default there is nothing to ask.
+    fn probe_call(&self, _probe: &mut Probe, _facts: &ConnectionFacts) -> Option<Request> {
+        None
+    }
+
+    /// Reads the answer of [`Self::probe_call`] into the probe.
+    fn read_probe(&self, _probe: &mut Probe, _answer: &Answer, _facts: &ConnectionFacts) {}
 
     /// The cheapest authenticated call that shows whether the connection works.
     fn health_request(&self, facts: &ConnectionFacts) -> Request;

@@ -31,6 +31,11 @@ pub struct Entry {
     /// An earlier try of this write may have reached the CRM: look before anything is created. True from the first
     /// `Unknown` on, whatever came after, until the write is final: a refused token in between proves nothing.
     pub in_doubt: bool,
+    /// In doubt, and an earlier try may have used another mechanism than the connection has now: whatever it has, our marker
+    /// is looked for first. It is in every record for that reason.
+    pub doubt_is_older: bool,
+    /// What the deal is in this CRM account: the write's own, or that of the thread it is about. None: it has none there.
+    pub deal_external_id: Option<String>,
     /// When the write was accepted: the fixed time its records carry, so that a repeat is the same record.
     pub accepted_at: Timestamp,
 }
@@ -46,6 +51,8 @@ impl Entry {
             response: None,
             outcome: None,
             in_doubt: false,
+            doubt_is_older: false,
+            deal_external_id: None,
             accepted_at,
         }
     }
@@ -53,6 +60,11 @@ impl Entry {
     /// The line in a task's or note's text by which it is found again where the CRM has no field of ours.
     pub fn marker(&self) -> String {
         format!("[conduit:{}]", self.id)
+    }
+
+    /// The address of the person it is about; empty where it is about nobody.
+    pub(crate) fn email(&self) -> &str {
+        self.write.contact.as_ref().map_or("", |contact| contact.email.as_str())
     }
 
     pub(crate) fn has(&self, key: &str) -> bool {
@@ -74,6 +86,9 @@ pub struct Stage {
     pub(crate) look: Look,
     /// Salesforce: whom the e-mail belongs to.
     pub(crate) person: Person,
+    /// The associations were made in this try. They are not among the external ids, since a record may be there without
+    /// them after a crash: each try that is not sure makes them again.
+    pub(crate) tied: bool,
 }
 
 /// How far the look for an earlier try's record has come.
@@ -111,11 +126,27 @@ pub struct Lot {
     pub crm: Crm,
     /// Where to.
     pub connection: ConnectionFacts,
-    /// The writes, at most [`ENTRIES_MAX`].
+    /// The writes, at most [`ENTRIES_MAX`], in the order they were accepted.
     pub entries: Vec<Entry>,
+    /// What the adapter learnt of the account in this try, such as its pipelines; empty at first.
+    pub learnt: Learnt,
+}
+
+/// What an account has that does not change from write to write. Filled by calls that name a [`Call::cached`].
+#[derive(Clone, Debug, Default)]
+pub struct Learnt {
+    /// The pipelines of deals with their stages, as the adapter keeps them; null until asked.
+    pub pipelines: Value,
+    /// The association types or labels, as the adapter keeps them; null until asked.
+    pub labels: Value,
 }
 
 impl Lot {
+    /// A lot that goes to the CRM for the first time in this try.
+    pub fn new(crm: Crm, connection: ConnectionFacts, entries: Vec<Entry>) -> Self {
+        Self { crm, connection, entries, learnt: Learnt::default() }
+    }
+
     /// Whether every entry has an outcome.
     pub fn is_settled(&self) -> bool {
         self.entries.iter().all(|entry| entry.outcome.is_some())
@@ -196,4 +227,18 @@ pub struct Call {
     pub kind: u8,
     /// Counts against the provider's search budget instead of the ordinary one.
     pub is_search: bool,
+    /// The answer is a fact of the account and not of its records: whoever sends may answer from a cache, and keeps a
+    /// successful answer there.
+    pub cached: Option<Cached>,
+}
+
+/// How an answer may be cached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cached {
+    /// Names the fact within the account: `pipelines`.
+    pub name: &'static str,
+    /// How long it is believed, in seconds. KV keeps nothing for less than 60.
+    pub ttl_secs: u32,
+    /// What is in the cache was found wanting: ask the CRM, and keep the new answer.
+    pub afresh: bool,
 }

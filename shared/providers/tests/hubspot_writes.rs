@@ -91,7 +91,7 @@ fn a_hundred_writes_are_two_calls_whatever_the_order_of_results() {
 #[test]
 fn one_address_is_upserted_once_with_later_properties_over_earlier() {
     let mut second = named(task(2, "ada@example.com"), "Ada Maria");
-    second.write.contact.phone = Some("+1".into());
+    second.write.contact.as_mut().unwrap().phone = Some("+1".into());
     let first = named(task(1, "ada@example.com"), "Ada");
     let mut lot = lot(Hubspot, vec![first, second, contact(3, "bob@example.com")]);
     let call = step(&mut lot, &upserted(&[("8", "BOB@example.com"), ("7", "Ada@Example.com")]));

@@ -55,9 +55,9 @@ fn one_task_for_somebody_new_is_two_calls() {
 fn a_known_person_is_changed_only_by_what_is_given() {
     // A lead wins over a contact; a contact's company is not ours to change; nothing given is no call.
     let mut full = named(task(0, "both@example.com"), "Ada");
-    full.write.contact.company = Some("Acme".into());
+    full.write.contact.as_mut().unwrap().company = Some("Acme".into());
     let mut of_contact = named(task(1, "contact@example.com"), "Bob");
-    of_contact.write.contact.company = Some("Acme".into());
+    of_contact.write.contact.as_mut().unwrap().company = Some("Acme".into());
     let bare = entry(Salesforce, 2, "upsert_contact", "bare@example.com");
     let mut lot = lot(Salesforce, vec![full, of_contact, bare, task(3, "plain@example.com")]);
     let mut org = Org::with(
@@ -124,8 +124,8 @@ fn a_hundred_writes_are_ten_calls_and_keep_a_lead_with_its_task() {
 #[test]
 fn one_address_is_one_lead_however_many_writes() {
     let mut entries: Vec<Entry> = (0..60).map(|n| task(n, "ada@example.com")).collect();
-    entries[5].write.contact.first_name = Some("Ada".into());
-    entries[59].write.contact.last_name = Some("Lovelace".into());
+    entries[5].write.contact.as_mut().unwrap().first_name = Some("Ada".into());
+    entries[59].write.contact.as_mut().unwrap().last_name = Some("Lovelace".into());
     let mut lot = lot(Salesforce, entries);
     let mut org = Org::default();
     let sent = run(&mut lot, 4, |request| org.answer(request));
@@ -138,7 +138,7 @@ fn one_address_is_one_lead_however_many_writes() {
 #[test]
 fn merged_fields_that_are_refused_are_tried_apart() {
     let mut entries: Vec<Entry> = (0..4).map(|n| task(n, "ada@example.com")).collect();
-    entries[2].write.contact.phone = Some("bad".into());
+    entries[2].write.contact.as_mut().unwrap().phone = Some("bad".into());
     let mut lot = lot(Salesforce, entries);
     let mut org = Org::default();
     run(&mut lot, 8, |request| {

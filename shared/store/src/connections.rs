@@ -4,6 +4,7 @@
 use crate::db::{Bind, Db, DbError, Statement, run};
 use crate::scope::WorkspaceScope;
 use model::connection::ConnectionFacts;
+use model::mechanisms::Mechanisms;
 use model::{ConnectionId, ConnectionStatus, Crm, Health, Timestamp};
 use serde::Deserialize;
 
@@ -50,6 +51,10 @@ pub struct Connection {
     pub connected_at: Timestamp,
     /// When the row last changed.
     pub updated_at: Timestamp,
+    /// What probing found; none until it was done.
+    pub mechanisms_json: Option<String>,
+    /// When that last changed.
+    pub mechanisms_at: Option<Timestamp>,
     /// From `connection_health`.
     pub health: Option<Health>,
     /// From `connection_health`.
@@ -61,13 +66,20 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// What adapters must know.
+    /// What adapters must know, but for the mechanisms ([`Self::mechanisms`]): most callers have no use for them.
     pub fn facts(&self) -> ConnectionFacts {
         ConnectionFacts {
             id: self.id.clone(),
             external_account_id: self.external_account_id.clone(),
             instance_url: self.instance_url.clone(),
+            mechanisms: None,
         }
+    }
+
+    /// What probing found.
+    pub fn mechanisms(&self) -> Option<Mechanisms> {
+        let text = self.mechanisms_json.as_deref()?;
+        serde_json::from_str(text).ok().map(|value| Mechanisms::from_json(&value))
     }
 }
 
@@ -77,7 +89,7 @@ pub fn select(scope: &WorkspaceScope, crm: Crm) -> Statement {
         "SELECT c.crm, c.id, c.status, c.external_account_id, c.external_account_name, c.instance_url, c.login_host,
              c.scopes_json, c.access_token_sealed, c.refresh_token_sealed, c.expires_at, c.token_generation,
              c.refresh_started_at, c.refresh_id, c.token_refused_at, c.last_error_code, c.last_error, c.heartbeat_at,
-             c.connected_at, c.updated_at,
+             c.connected_at, c.updated_at, c.mechanisms_json, c.mechanisms_at,
              h.status AS health, h.detail AS health_detail, h.checked_at AS health_checked_at, h.consecutive_failures
          FROM crm_connections c
          LEFT JOIN connection_health h ON h.workspace_id = c.workspace_id AND h.crm = c.crm
@@ -97,7 +109,7 @@ pub async fn list(db: &dyn Db, scope: &WorkspaceScope) -> Result<Vec<Connection>
         "SELECT c.crm, c.id, c.status, c.external_account_id, c.external_account_name, c.instance_url, c.login_host,
              c.scopes_json, c.access_token_sealed, c.refresh_token_sealed, c.expires_at, c.token_generation,
              c.refresh_started_at, c.refresh_id, c.token_refused_at, c.last_error_code, c.last_error, c.heartbeat_at,
-             c.connected_at, c.updated_at,
+             c.connected_at, c.updated_at, c.mechanisms_json, c.mechanisms_at,
              h.status AS health, h.detail AS health_detail, h.checked_at AS health_checked_at, h.consecutive_failures
          FROM crm_connections c
          LEFT JOIN connection_health h ON h.workspace_id = c.workspace_id AND h.crm = c.crm
@@ -154,7 +166,7 @@ pub fn connect(scope: &WorkspaceScope, c: &Connected<'_>) -> Statement {
              instance_url = excluded.instance_url, login_host = excluded.login_host, scopes_json = excluded.scopes_json,
              access_token_sealed = excluded.access_token_sealed, refresh_token_sealed = excluded.refresh_token_sealed,
              expires_at = excluded.expires_at, token_generation = excluded.token_generation,
-             refresh_started_at = NULL, refresh_id = NULL, token_refused_at = NULL,
+             refresh_started_at = NULL, refresh_id = NULL, token_refused_at = NULL, mechanisms_json = NULL,
              last_error_code = NULL, last_error = NULL, connected_by = excluded.connected_by,
              heartbeat_at = excluded.heartbeat_at, connected_at = excluded.connected_at, updated_at = excluded.updated_at
          WHERE crm_connections.id = excluded.id
@@ -335,6 +347,36 @@ pub fn disconnect(scope: &WorkspaceScope, crm: Crm, at: Timestamp) -> Statement 
              refresh_id = NULL, token_refused_at = NULL, last_error_code = NULL, last_error = NULL, updated_at = ?3
          WHERE workspace_id = ?1 AND crm = ?2 AND status <> 'disconnected'",
         [Bind::from(scope.workspace_id().as_str()), crm.as_str().into(), at.into()],
+    )
+}
+
+/// Keeps what probing found, if nobody kept anything meanwhile and the connection is still the one that was probed.
+pub fn keep_mechanisms(
+    scope: &WorkspaceScope,
+    crm: Crm,
+    found: &Mechanisms,
+    connected_at: Timestamp,
+    at: Timestamp,
+) -> Statement {
+    Statement::new(
+        "UPDATE crm_connections SET mechanisms_json = ?3, mechanisms_at = ?5, updated_at = ?5
+         WHERE workspace_id = ?1 AND crm = ?2 AND connected_at = ?4 AND mechanisms_json IS NULL AND status = 'connected'",
+        [
+            Bind::from(scope.workspace_id().as_str()),
+            crm.as_str().into(),
+            found.to_json().to_string().into(),
+            connected_at.into(),
+            at.into(),
+        ],
+    )
+}
+
+/// Forgets what probing found, if it is still that: the CRM contradicted it. The next lot probes again.
+pub fn forget_mechanisms(scope: &WorkspaceScope, crm: Crm, found_at: Option<Timestamp>, at: Timestamp) -> Statement {
+    Statement::new(
+        "UPDATE crm_connections SET mechanisms_json = NULL, updated_at = ?4
+         WHERE workspace_id = ?1 AND crm = ?2 AND mechanisms_at IS ?3 AND mechanisms_json IS NOT NULL",
+        [Bind::from(scope.workspace_id().as_str()), crm.as_str().into(), found_at.into(), at.into()],
     )
 }
 

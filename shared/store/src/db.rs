@@ -5,6 +5,7 @@
 //! and lists travel as one JSON text for `json_each`.
 
 use async_trait::async_trait;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
@@ -17,6 +18,13 @@ pub enum Bind {
     Text(String),
     /// Travels as f64: exact up to 2^53, so for times and counts only.
     Int(i64),
+}
+
+impl Bind {
+    /// A list as one JSON text, for `json_each`; our own types always serialise.
+    pub fn list<T: Serialize + ?Sized>(value: &T) -> Self {
+        Self::Text(serde_json::to_string(value).unwrap_or_else(|_| "[]".to_owned()))
+    }
 }
 
 impl From<&str> for Bind {

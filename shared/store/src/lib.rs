@@ -9,6 +9,7 @@ pub mod connect_sessions;
 pub mod connections;
 pub mod crm_accounts;
 pub mod db;
+pub mod deals;
 pub mod install_events;
 pub mod oauth_states;
 pub mod pending_installs;

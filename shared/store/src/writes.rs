@@ -49,7 +49,7 @@ pub fn plan(scope: &WorkspaceScope, writes: &[NewWrite], request_id: &str, now: 
                        WHERE c.workspace_id = ?1 AND c.crm = j.value->>'crm' AND c.status <> 'disconnected')
          ON CONFLICT (workspace_id, crm, idempotency_key) DO UPDATE SET next_retry_at = excluded.next_retry_at
              WHERE crm_write_log.status = 'planned' AND crm_write_log.next_retry_at IS NULL",
-        [Bind::from(scope.workspace_id().as_str()), json(writes), request_id.into(), now.into()],
+        [Bind::from(scope.workspace_id().as_str()), Bind::list(writes), request_id.into(), now.into()],
     )
 }
 
@@ -138,7 +138,7 @@ pub fn select_by_keys(scope: &WorkspaceScope, keys: &[Key]) -> Statement {
                 ON w.workspace_id = ?1 AND w.crm = j.value->>'crm' AND w.idempotency_key = j.value->>'key'
               LIMIT 100"
         ),
-        [Bind::from(scope.workspace_id().as_str()), json(keys)],
+        [Bind::from(scope.workspace_id().as_str()), Bind::list(keys)],
     )
 }
 
@@ -252,7 +252,7 @@ pub fn lease(
         [
             Bind::from(scope.workspace_id().as_str()),
             crm.as_str().into(),
-            json(keys),
+            Bind::list(keys),
             lease_id.into(),
             lease_until.into(),
             now.into(),
@@ -269,7 +269,7 @@ pub fn begin_attempts(scope: &WorkspaceScope, crm: Crm, keys: &[String], lease_i
              ON w.workspace_id = ?1 AND w.crm = ?2 AND w.idempotency_key = j.value
          WHERE w.lease_id = ?4
          ON CONFLICT DO NOTHING",
-        [Bind::from(scope.workspace_id().as_str()), crm.as_str().into(), json(keys), lease_id.into(), now.into()],
+        [Bind::from(scope.workspace_id().as_str()), crm.as_str().into(), Bind::list(keys), lease_id.into(), now.into()],
     )
 }
 
@@ -328,7 +328,13 @@ pub fn settle(scope: &WorkspaceScope, crm: Crm, lease_id: &str, settled: &[Settl
          FROM j
          WHERE workspace_id = ?1 AND crm = ?2 AND idempotency_key = j.key AND lease_id = ?3
              AND idempotency_key IN (SELECT key FROM j)",
-        [Bind::from(scope.workspace_id().as_str()), crm.as_str().into(), lease_id.into(), json(&rows), now.into()],
+        [
+            Bind::from(scope.workspace_id().as_str()),
+            crm.as_str().into(),
+            lease_id.into(),
+            Bind::list(&rows),
+            now.into(),
+        ],
     )
 }
 
@@ -356,7 +362,7 @@ pub fn end_attempts(
             crm.as_str().into(),
             lease_id.into(),
             started_at.into(),
-            json(&rows),
+            Bind::list(&rows),
             calls.into(),
             now.into(),
         ],
@@ -412,9 +418,4 @@ pub async fn list_attempts(db: &dyn Db, scope: &WorkspaceScope, id: &WriteId) ->
         [Bind::from(scope.workspace_id().as_str()), crm.as_str().into(), key.into()],
     );
     run(db, statement).await?.rows()
-}
-
-/// A list as one JSON text; our own types always serialise.
-fn json<T: Serialize + ?Sized>(value: &T) -> Bind {
-    Bind::Text(serde_json::to_string(value).unwrap_or_else(|_| "[]".to_owned()))
 }

@@ -83,12 +83,14 @@ impl Host for Instance {
         let ports = &self.place.ports;
         World {
             now: ports.now(),
+            clock: &**ports,
             request_id: format!("gate:{}", self.name),
             directory: &ports.db,
             shards: &**ports,
             http: &**ports,
             queue: &**ports,
             gate: &NoGate,
+            cache: &**ports,
             signatures: &**ports,
             random: &ports.random,
             keys: &self.place.keys,

@@ -118,12 +118,14 @@ impl Sim {
         self.requests.set(n);
         World {
             now: self.now(),
+            clock: &*self.ports,
             request_id: format!("req_{n}"),
             directory: &self.ports.db,
             shards: &*self.ports,
             http: &*self.ports,
             queue: &*self.ports,
             gate: &self.gates,
+            cache: &*self.ports,
             signatures: &*self.ports,
             random: &self.ports.random,
             keys: &self.keys,

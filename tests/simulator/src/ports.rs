@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 use crypto::SeededRandom;
 use crypto::jwt::Unverified;
-use flows::world::{Http, KeysUnavailable, Log, Queue, QueueUnavailable, Shards, Signatures};
+use flows::world::{Cache, Clock, Http, KeysUnavailable, Log, Queue, QueueUnavailable, Shards, Signatures};
 use model::doorbell::Doorbell;
 use model::{Secret, Timestamp};
 use providers::http::{Answer, Body, NoAnswer, Request, Response};
@@ -43,6 +43,8 @@ pub struct Ports {
     pub crm: RefCell<StubCrm>,
     /// Doorbells and when they may be heard.
     pub queue: RefCell<Vec<(Timestamp, Doorbell)>>,
+    /// Facts about CRM accounts, and until when.
+    pub cache: RefCell<BTreeMap<String, (Timestamp, String)>>,
     /// Log lines.
     pub log: RefCell<Vec<String>>,
     /// Chance.
@@ -67,6 +69,7 @@ impl Ports {
             shard: SqliteDb::in_memory(),
             crm: RefCell::new(StubCrm::new(config)),
             queue: RefCell::default(),
+            cache: RefCell::default(),
             log: RefCell::default(),
             random: SeededRandom::new(seed),
             calls: RefCell::default(),
@@ -194,6 +197,25 @@ impl Shards for Ports {
 impl Signatures for Ports {
     async fn verify(&self, _: &Unverified) -> Result<bool, KeysUnavailable> {
         Err(KeysUnavailable)
+    }
+}
+
+impl Clock for Ports {
+    fn now(&self) -> Timestamp {
+        self.now.get()
+    }
+}
+
+#[async_trait(?Send)]
+impl Cache for Ports {
+    async fn get(&self, key: &str) -> Option<String> {
+        let cache = self.cache.borrow();
+        cache.get(key).filter(|(until, _)| *until > self.now.get()).map(|(_, value)| value.clone())
+    }
+
+    async fn put(&self, key: &str, value: &str, ttl_secs: u32) {
+        let until = self.now.get().plus_secs(i64::from(ttl_secs));
+        self.cache.borrow_mut().insert(key.to_owned(), (until, value.to_owned()));
     }
 }
 

@@ -12,7 +12,7 @@ use crypto::{Aad, Column, Keyring, SeededRandom, vault};
 use executor::{Arrivals, Clock, Executor};
 use flows::gate::{Admission, Ask, Gate, GateRefusal, Purpose, Report};
 use flows::gate_keeper::{GateKeeper, Host, Task};
-use flows::world::{Http, KeysUnavailable, Log, Queue, QueueUnavailable, Shards, Signatures};
+use flows::world::{Cache, Http, KeysUnavailable, Log, Queue, QueueUnavailable, Shards, Signatures};
 use flows::{Keys, Settings, World};
 use model::connection::ConnectionKey;
 use model::doorbell::Doorbell;
@@ -370,6 +370,21 @@ impl Signatures for Ports {
     }
 }
 
+impl flows::world::Clock for Ports {
+    fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+}
+
+#[async_trait(?Send)]
+impl Cache for Ports {
+    async fn get(&self, _: &str) -> Option<String> {
+        None
+    }
+
+    async fn put(&self, _: &str, _: &str, _: u32) {}
+}
+
 impl Log for Ports {
     fn event(&self, name: &'static str, fields: &[(&'static str, &str)]) {
         let fields: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -391,12 +406,14 @@ impl Host for Instance {
         let place = &self.ports.0;
         World {
             now: place.clock.now(),
+            clock: &self.ports,
             request_id: "gate".to_owned(),
             directory: &self.ports,
             shards: &self.ports,
             http: &self.ports,
             queue: &self.ports,
             gate: &self.ports,
+            cache: &self.ports,
             signatures: &self.ports,
             random: &place.random,
             keys: &place.keys,

@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 pub(super) fn upsert_request(lot: &Lot, positions: &[usize]) -> Request {
     let mut contacts: Vec<(&str, Map<String, Value>)> = Vec::new();
     for entry in lot.at(positions) {
-        let contact = &entry.write.contact;
+        let Some(contact) = &entry.write.contact else { continue };
         let properties = records::contact_properties(contact);
         match contacts.iter_mut().find(|(email, _)| email.eq_ignore_ascii_case(&contact.email)) {
             Some((_, merged)) => merged.extend(properties),
@@ -41,8 +41,8 @@ pub(super) fn read_upsert(lot: &mut Lot, call: &Call, answer: &Answer, now: Time
     let results = hostile::list(&body, "results");
     let mut unmatched = Vec::new();
     for &at in &call.entries {
-        let Some(entry) = lot.entries.get(at) else { continue };
-        let email = entry.write.contact.email.clone();
+        let Some(contact) = lot.entries.get(at).and_then(|entry| entry.write.contact.as_ref()) else { continue };
+        let email = contact.email.clone();
         match results.iter().find(|result| is_of(result, &email)).and_then(|r| Some((hostile::id(r.get("id"))?, r))) {
             Some((id, result)) => contact_found(lot, at, &id, result),
             None => unmatched.push(at),

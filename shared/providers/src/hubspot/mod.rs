@@ -17,9 +17,11 @@ use crate::hostile;
 use crate::http::{Answer, Effect, Request};
 use crate::lot::{Call, Lot};
 use crate::oauth::{Account, AppCredentials, AuthorizeRequest, Grant, HostRefused, Token, TokenRefusal};
+use crate::probe::Probe;
 use crate::{Provider, hubspot, limits};
 use model::budget::Told;
 use model::connection::ConnectionFacts;
+use model::mechanisms::{Mechanism, RecordKind};
 use model::write::{ErrorClass, Failure};
 use model::{Crm, Secret, Timestamp};
 
@@ -107,6 +109,12 @@ impl Provider for HubSpot {
 
     fn dry_run(&self, lot: &Lot) -> Vec<Request> {
         write::dry_run(lot)
+    }
+
+    /// Contacts are upserted by e-mail in every portal.
+    fn probe_call(&self, probe: &mut Probe, _: &ConnectionFacts) -> Option<Request> {
+        probe.found.set(RecordKind::Contact, Mechanism::Upsert);
+        None
     }
 
     fn health_request(&self, _: &ConnectionFacts) -> Request {

@@ -19,7 +19,7 @@ impl Engagement {
     /// What a write makes besides the contact.
     pub(super) const fn of(action: Action) -> Option<Self> {
         match action {
-            Action::UpsertContact => None,
+            Action::UpsertContact | Action::UpsertDeal => None,
             Action::CreateTask => Some(Self::Task),
             Action::CreateWeeklyRollup => Some(Self::Note),
         }

@@ -6,6 +6,7 @@ use crate::failure::Verdict;
 use crate::http::{Answer, Request};
 use crate::lot::{Call, Entry, Look, Lot};
 use model::Timestamp;
+use model::curated::Action;
 use model::write::{ErrorClass, WriteOutcome};
 
 const UPSERT: u8 = 1;
@@ -98,12 +99,18 @@ pub(super) fn dry_run(lot: &Lot) -> Vec<Request> {
 }
 
 fn call(request: Request, entries: Vec<usize>, kind: u8) -> Call {
-    Call { request, entries, kind, is_search: false }
+    Call { request, entries, kind, is_search: false, cached: None }
 }
 
 /// Gives an outcome to what has nothing left to do.
 fn settle(lot: &mut Lot) {
     for entry in lot.entries.iter_mut().filter(|entry| entry.outcome.is_none()) {
+        if entry.write.action == Action::UpsertDeal {
+            let verdict =
+                Verdict::new(ErrorClass::Mapping, "deals_not_supported", "deals are not written to HubSpot yet");
+            entry.outcome = Some(verdict.outcome(None, None, entry.accepted_at));
+            continue;
+        }
         let engagement = Engagement::of(entry.write.action);
         if entry.has(engagement.map_or("contact", Engagement::key)) {
             entry.outcome = Some(WriteOutcome::Applied);

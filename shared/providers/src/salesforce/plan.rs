@@ -72,7 +72,7 @@ impl Plan {
 
 pub(super) fn same_person(lot: &Lot, one: usize, other: usize) -> bool {
     match (lot.entries.get(one), lot.entries.get(other)) {
-        (Some(one), Some(other)) => one.write.contact.email.eq_ignore_ascii_case(&other.write.contact.email),
+        (Some(one), Some(other)) => one.email().eq_ignore_ascii_case(other.email()),
         _ => false,
     }
 }
@@ -88,13 +88,13 @@ fn person_part(lot: &Lot, members: &[usize]) -> Option<Value> {
     let person = person_of(lot, members);
     let mut fields = Map::new();
     for entry in lot.at(members) {
-        fields.extend(records::given_fields(&entry.write.contact, &person));
+        fields.extend(records::given_fields(entry.write.contact.as_ref(), &person));
     }
     let (method, path, fields) = match &person {
         Person::Lead(id) => (Method::Patch, format!("sobjects/Lead/{id}"), fields),
         Person::Contact(id) => (Method::Patch, format!("sobjects/Contact/{id}"), fields),
         Person::Absent | Person::Unresolved => {
-            let contact = &lot.at(members).next()?.write.contact;
+            let contact = lot.at(members).next()?.write.contact.as_ref()?;
             (Method::Post, "sobjects/Lead".to_owned(), records::new_lead(contact, fields))
         }
     };

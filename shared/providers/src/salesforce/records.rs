@@ -12,7 +12,8 @@ const ROLLUP_SUBJECT: &str = "Weekly deal summary";
 
 /// The fields a write gives of a lead or contact that is there; what it does not give is left as it is, and nothing of it
 /// is a stand-in. A contact's company is its account, which is not ours to change.
-pub(super) fn given_fields(contact: &Contact, person: &Person) -> Map<String, Value> {
+pub(super) fn given_fields(contact: Option<&Contact>, person: &Person) -> Map<String, Value> {
+    let Some(contact) = contact else { return Map::new() };
     let company = if matches!(person, Person::Contact(_)) { &None } else { &contact.company };
     let fields = [
         ("FirstName", &contact.first_name),
@@ -43,7 +44,7 @@ pub(super) const fn wants_task(action: Action) -> bool {
 /// The subject of the write's task, by which it is looked for.
 pub(super) fn subject(entry: &Entry) -> Option<&str> {
     match entry.write.action {
-        Action::UpsertContact => None,
+        Action::UpsertContact | Action::UpsertDeal => None,
         Action::CreateTask => entry.write.task.as_ref().map(|task| task.subject.as_str()),
         Action::CreateWeeklyRollup => entry.write.rollup.as_ref().map(|_| ROLLUP_SUBJECT),
     }

@@ -37,7 +37,7 @@ fn chunks(lot: &Lot, positions: &[usize]) -> (Vec<Vec<String>>, Vec<usize>) {
     let mut chunks: Vec<Vec<String>> = Vec::new();
     let (mut room, mut included) = (0, Vec::new());
     for (&at, entry) in positions.iter().zip(lot.at(positions)) {
-        let email = entry.write.contact.email.to_ascii_lowercase();
+        let email = entry.email().to_ascii_lowercase();
         if !chunks.iter().any(|chunk| chunk.contains(&email)) {
             let cost = literal(&email).len() + 1;
             if cost > room {
@@ -127,7 +127,7 @@ pub(super) fn read_lookup(lot: &mut Lot, positions: &[usize], answer: &Answer, n
     let mut cut = Vec::new();
     for (nth, emails) in chunks.iter().enumerate() {
         let of_chunk = |at: &&usize| {
-            let email = lot.entries.get(**at).map(|entry| entry.write.contact.email.to_ascii_lowercase());
+            let email = lot.entries.get(**at).map(|entry| entry.email().to_ascii_lowercase());
             email.is_some_and(|email| emails.contains(&email))
         };
         let members: Vec<usize> = positions.iter().filter(of_chunk).copied().collect();
@@ -161,7 +161,7 @@ fn rows<'a>(response: &Response, part: Option<Part<'a>>, now: Timestamp) -> Resu
 fn resolve(lot: &mut Lot, members: &[usize], leads: &Rows<'_>, contacts: &Rows<'_>) -> Vec<usize> {
     let mut cut = Vec::new();
     for &at in members {
-        lot.each(&[at], |entry| match decide(leads, contacts, &entry.write.contact.email) {
+        lot.each(&[at], |entry| match decide(leads, contacts, entry.email()) {
             Found::Person(person, row) => {
                 entry.stage.person = person;
                 entry.stage.group = 0;

@@ -12,6 +12,7 @@ use crate::hostile;
 use crate::http::{Answer, Effect, Request, Response};
 use crate::lot::{Call, Entry, Look, Lot, Person};
 use model::Timestamp;
+use model::curated::Action;
 use model::write::{ErrorClass, WriteOutcome};
 use serde_json::Value;
 
@@ -65,7 +66,7 @@ pub(super) fn no_instance() -> Verdict {
 }
 
 fn call(request: Request, entries: Vec<usize>, kind: u8) -> Call {
-    Call { request, entries, kind, is_search: false }
+    Call { request, entries, kind, is_search: false, cached: None }
 }
 
 /// Reads the answer of a call made by [`next_call`].
@@ -103,6 +104,12 @@ pub(super) fn dry_run(lot: &Lot) -> Vec<Request> {
 /// Gives an outcome to what has nothing left to do, and ends doubts that cannot be.
 fn settle(lot: &mut Lot) {
     for entry in lot.entries.iter_mut().filter(|entry| entry.outcome.is_none()) {
+        if entry.write.action == Action::UpsertDeal {
+            let verdict =
+                Verdict::new(ErrorClass::Mapping, "deals_not_supported", "deals are not written to Salesforce yet");
+            entry.outcome = Some(verdict.outcome(None, None, entry.accepted_at));
+            continue;
+        }
         if records::wants_task(entry.write.action) && records::subject(entry).is_none() {
             let verdict =
                 Verdict::new(ErrorClass::Mapping, "invalid_write", "the write lacks the part its action needs");
@@ -112,7 +119,7 @@ fn settle(lot: &mut Lot) {
         let person = entry.stage.person.clone();
         if let Some((key, id)) = found(&person) {
             // Nothing to change about the person: finding them was the step.
-            if needs_person(entry) && records::given_fields(&entry.write.contact, &person).is_empty() {
+            if needs_person(entry) && records::given_fields(entry.write.contact.as_ref(), &person).is_empty() {
                 entry.external_ids.insert(key.to_owned(), id.to_owned());
             }
         }

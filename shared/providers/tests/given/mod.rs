@@ -56,7 +56,7 @@ pub fn entry(crm: Crm, number: usize, action: &str, email: &str) -> Entry {
 }
 
 pub fn named(mut entry: Entry, first: &str) -> Entry {
-    entry.write.contact.first_name = Some(first.to_owned());
+    entry.write.contact.as_mut().unwrap().first_name = Some(first.to_owned());
     entry
 }
 
@@ -68,7 +68,8 @@ pub fn doubtful(mut entry: Entry) -> Entry {
 pub fn lot(crm: Crm, entries: Vec<Entry>) -> Lot {
     let instance_url = (crm == Crm::Salesforce).then(|| "https://acme.my.salesforce.com".to_owned());
     let id = ConnectionId::parse("cx_1").unwrap();
-    Lot { crm, connection: ConnectionFacts { id, external_account_id: "4242".to_owned(), instance_url }, entries }
+    let external_account_id = "4242".to_owned();
+    Lot::new(crm, ConnectionFacts { id, external_account_id, instance_url, mechanisms: None }, entries)
 }
 
 pub fn body(request: &Request) -> Value {
