@@ -80,11 +80,11 @@ impl Mechanism {
 
 /// The mechanism of every kind of record. What was not set is [`Mechanism::LookThenCreate`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mechanisms([Mechanism; 5]);
+pub struct Mechanisms(Box<[Mechanism; 5]>);
 
 impl Default for Mechanisms {
     fn default() -> Self {
-        Self([const { Mechanism::LookThenCreate }; 5])
+        Self(Box::new([const { Mechanism::LookThenCreate }; 5]))
     }
 }
 
