@@ -439,7 +439,7 @@ mod tests {
         write
     }
 
-    fn deal(with: Value) -> Value {
+    fn deal(with: &Value) -> Value {
         let mut deal = json!({"deal_id":"d_1","name":"Big deal","stage":"contractsent","pipeline":"default"});
         deal.as_object_mut().unwrap().extend(with.as_object().unwrap().clone());
         json!({"crm":"hubspot","action":"upsert_deal","object_type":"deal","object_id":"d_1","source_event_id":"evt_1","deal":deal})
@@ -447,7 +447,8 @@ mod tests {
 
     #[test]
     fn a_deal_needs_no_person_and_its_amount_stays_exact() {
-        let write = CuratedWrite::from_json(&deal(json!({"amount": " 1250.50 ", "close_date": "2026-12-31"}))).unwrap();
+        let write =
+            CuratedWrite::from_json(&deal(&json!({"amount": " 1250.50 ", "close_date": "2026-12-31"}))).unwrap();
         let deal = write.deal.as_ref().unwrap();
         assert_eq!(
             (deal.amount.as_deref(), deal.close_date.as_deref()),
@@ -463,7 +464,7 @@ mod tests {
     }
 
     fn deal_of(amount: &str) -> Value {
-        deal(json!({ "amount": amount }))
+        deal(&json!({ "amount": amount }))
     }
 
     #[test]
@@ -495,10 +496,10 @@ mod tests {
             (with("/task", Value::Null), "invalid_write"),
             (with("/contact", Value::Null), "invalid_write"),
             (with("/deal", json!({"deal_id":"d1","name":"Big","stage":"won"})), "invalid_write"),
-            (deal(json!({"amount": "1,000"})), "invalid_amount"),
-            (deal(json!({"amount": 12})), "invalid_write"),
-            (deal(json!({"close_date": "soon"})), "invalid_time"),
-            (deal(json!({"stage": ""})), "invalid_text"),
+            (deal(&json!({"amount": "1,000"})), "invalid_amount"),
+            (deal(&json!({"amount": 12})), "invalid_write"),
+            (deal(&json!({"close_date": "soon"})), "invalid_time"),
+            (deal(&json!({"stage": ""})), "invalid_text"),
             (json!("not an object"), "invalid_write"),
         ] {
             assert_eq!(CuratedWrite::from_json(&write).map_err(|e| e.code()).err(), Some(code), "{write:.120}");
