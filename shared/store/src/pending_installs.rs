@@ -43,6 +43,8 @@ pub struct Install {
     pub claim_workspace_id: Option<WorkspaceId>,
     /// When the claim began.
     pub claim_started_at: Option<Timestamp>,
+    /// The refresh token was about to be spent then, and the end of that was not stored.
+    pub renewal_started_at: Option<Timestamp>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it can no longer be claimed.
@@ -91,7 +93,7 @@ pub fn select_pending(crm: Crm, account: &str) -> Statement {
     Statement::new(
         "SELECT id, crm, status, external_account_id, external_account_name, external_user_id, instance_url, login_host,
              scopes_json, access_token_sealed, refresh_token_sealed, token_expires_at, token_generation,
-             claim_secret_hash, proof, claim_workspace_id, claim_started_at, created_at, expires_at
+             claim_secret_hash, proof, claim_workspace_id, claim_started_at, renewal_started_at, created_at, expires_at
          FROM pending_installs WHERE crm = ?1 AND external_account_id = ?2 AND status = 'pending'",
         [Bind::from(crm.as_str()), account.into()],
     )
@@ -102,7 +104,7 @@ pub async fn fetch(db: &dyn Db, id: &InstallId) -> Result<Option<Install>, DbErr
     let statement = Statement::new(
         "SELECT id, crm, status, external_account_id, external_account_name, external_user_id, instance_url, login_host,
              scopes_json, access_token_sealed, refresh_token_sealed, token_expires_at, token_generation,
-             claim_secret_hash, proof, claim_workspace_id, claim_started_at, created_at, expires_at
+             claim_secret_hash, proof, claim_workspace_id, claim_started_at, renewal_started_at, created_at, expires_at
          FROM pending_installs WHERE id = ?1",
         [Bind::from(id.as_str())],
     );
@@ -114,7 +116,7 @@ pub async fn list_ended(db: &dyn Db, now: Timestamp, limit: u32) -> Result<Vec<I
     let statement = Statement::new(
         "SELECT id, crm, status, external_account_id, external_account_name, external_user_id, instance_url, login_host,
              scopes_json, access_token_sealed, refresh_token_sealed, token_expires_at, token_generation,
-             claim_secret_hash, proof, claim_workspace_id, claim_started_at, created_at, expires_at
+             claim_secret_hash, proof, claim_workspace_id, claim_started_at, renewal_started_at, created_at, expires_at
          FROM pending_installs WHERE access_token_sealed IS NOT NULL AND expires_at <= ?1
          ORDER BY expires_at LIMIT ?2",
         [Bind::from(now), limit.into()],
@@ -223,6 +225,67 @@ pub fn expire(id: &InstallId, at: Timestamp) -> Statement {
         "UPDATE pending_installs SET status = 'expired', updated_at = ?2
          WHERE id = ?1 AND status = 'pending' AND expires_at <= ?2",
         [Bind::from(id.as_str()), at.into()],
+    )
+}
+
+/// Ends an install that a person declined: over from now on. Not one that is being claimed (`stale_before`: a claim begun
+/// before that died on the way).
+pub fn decline(id: &InstallId, at: Timestamp, stale_before: Timestamp) -> Statement {
+    Statement::new(
+        "UPDATE pending_installs SET status = 'expired', declined_at = ?2, expires_at = MIN(expires_at, ?2), updated_at = ?2
+         WHERE id = ?1 AND status = 'pending' AND (claim_workspace_id IS NULL OR claim_started_at < ?3)",
+        [Bind::from(id.as_str()), at.into(), stale_before.into()],
+    )
+}
+
+/// Records that the refresh token of an ended install is about to be spent. Changes nothing when the tokens are others by
+/// now, or another run is at it (`found` is what was read).
+pub fn begin_renewal(id: &InstallId, token_generation: u64, found: Option<Timestamp>, at: Timestamp) -> Statement {
+    Statement::new(
+        "UPDATE pending_installs SET renewal_started_at = ?4
+         WHERE id = ?1 AND token_generation = ?2 AND renewal_started_at IS ?3 AND status = 'expired'
+             AND access_token_sealed IS NOT NULL",
+        [Bind::from(id.as_str()), generation(token_generation), found.into(), at.into()],
+    )
+}
+
+/// The refresh token certainly was not spent: the intent is taken back.
+pub fn abandon_renewal(id: &InstallId, token_generation: u64) -> Statement {
+    Statement::new(
+        "UPDATE pending_installs SET renewal_started_at = NULL WHERE id = ?1 AND token_generation = ?2",
+        [Bind::from(id.as_str()), generation(token_generation)],
+    )
+}
+
+/// Tokens that a renewal brought, sealed for the next generation.
+#[derive(Clone, Copy, Debug)]
+pub struct Renewed<'a> {
+    /// The generation that was spent.
+    pub expected_generation: u64,
+    /// Sealed.
+    pub access_token_sealed: &'a str,
+    /// Sealed.
+    pub refresh_token_sealed: &'a str,
+    /// When the access token ends.
+    pub token_expires_at: Timestamp,
+    /// Now.
+    pub at: Timestamp,
+}
+
+/// Saves renewed tokens by compare-and-set on the generation.
+pub fn save_renewal(id: &InstallId, renewed: &Renewed<'_>) -> Statement {
+    Statement::new(
+        "UPDATE pending_installs SET access_token_sealed = ?3, refresh_token_sealed = ?4, token_expires_at = ?5,
+             token_generation = token_generation + 1, renewal_started_at = NULL, updated_at = ?6
+         WHERE id = ?1 AND token_generation = ?2 AND status = 'expired' AND access_token_sealed IS NOT NULL",
+        [
+            Bind::from(id.as_str()),
+            generation(renewed.expected_generation),
+            renewed.access_token_sealed.into(),
+            renewed.refresh_token_sealed.into(),
+            renewed.token_expires_at.into(),
+            renewed.at.into(),
+        ],
     )
 }
 

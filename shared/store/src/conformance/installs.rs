@@ -3,7 +3,8 @@
 use super::{NOW, connect, words, workspace};
 use crate::connect_sessions::{self, NewLink, Unusable};
 use crate::db::{Db, DbError, run};
-use crate::pending_installs::{self, Claim, Install, Parked};
+use crate::pending_installs::{self, Claim, Install, Parked, Renewed};
+use crate::resealing::{self, InstallResealed};
 use crate::{connections, crm_accounts, workspaces};
 use model::install::{Page, Proof};
 use model::{ConnectionId, Crm, InstallId, InstallStatus, Role, Timestamp, UserId};
@@ -195,5 +196,94 @@ pub(super) async fn a_link_opens_once_in_time_and_its_session_ends(db: &dyn Db) 
     run(db, connect_sessions::delete_old(END.plus_ms(1))).await.map_err(words)?;
     let gone = connect_sessions::fetch(db, "s2", NOW).await.map_err(words)?;
     ensure!(gone.is_none(), "{gone:?}");
+    Ok(())
+}
+
+pub(super) async fn a_declined_install_is_over_unless_it_is_being_claimed(db: &dyn Db) -> Result<(), String> {
+    let ours = workspace(db, "ws_decline").await?;
+    park(db, "in_decline", "940", 1).await?;
+    let id = install_id("in_decline")?;
+    let begin = pending_installs::begin_claim(&Claim {
+        id: &id,
+        token_generation: 1,
+        workspace_id: ours.workspace_id(),
+        actor: "us_ada",
+        at: NOW,
+        stale_before: NOW.plus_secs(-600),
+    });
+    run(db, begin).await.map_err(words)?;
+    let decline = |stale_before| pending_installs::decline(&id, NOW.plus_secs(1), stale_before);
+    ensure!(run(db, decline(NOW)).await.map_err(words)?.changes == 0, "declined under a claim");
+    ensure!(run(db, decline(END)).await.map_err(words)?.changes == 1, "not declined after a claim that died");
+    ensure!(run(db, decline(END)).await.map_err(words)?.changes == 0, "declined twice");
+    let row = fetch(db, "in_decline").await?;
+    ensure!(row.status == InstallStatus::Expired && row.expires_at == NOW.plus_secs(1), "{row:?}");
+    let ended = pending_installs::list_ended(db, NOW.plus_secs(1), 100).await.map_err(words)?;
+    ensure!(ended.iter().any(|row| row.id == id), "not for the purge: {ended:?}");
+    Ok(())
+}
+
+pub(super) async fn a_renewal_is_begun_once_and_saved_for_the_generation_it_spent(db: &dyn Db) -> Result<(), String> {
+    park(db, "in_renew", "950", 1).await?;
+    let id = install_id("in_renew")?;
+    let begin = |found, at| pending_installs::begin_renewal(&id, 1, found, at);
+    ensure!(run(db, begin(None, NOW)).await.map_err(words)?.changes == 0, "begun while pending");
+    run(db, pending_installs::expire(&id, END)).await.map_err(words)?;
+    for (found, at, changes, why) in [
+        (None, NOW, 1, "the first"),
+        (None, END, 0, "a second run"),
+        (Some(END), END, 0, "one that read something else"),
+        (Some(NOW), END, 1, "one that takes over"),
+    ] {
+        let seen = run(db, begin(found, at)).await.map_err(words)?.changes;
+        ensure!(seen == changes, "{why}: {seen}");
+    }
+    let renewed = Renewed {
+        expected_generation: 1,
+        access_token_sealed: "v1.access2",
+        refresh_token_sealed: "v1.refresh2",
+        token_expires_at: END,
+        at: END,
+    };
+    for changes in [1, 0] {
+        let seen = run(db, pending_installs::save_renewal(&id, &renewed)).await.map_err(words)?.changes;
+        ensure!(seen == changes, "saved {seen} for {changes}");
+    }
+    let row = fetch(db, "in_renew").await?;
+    let as_saved = row.token_generation == 2
+        && row.renewal_started_at.is_none()
+        && row.refresh_token_sealed.as_deref() == Some("v1.refresh2");
+    ensure!(as_saved, "{row:?}");
+    run(db, pending_installs::begin_renewal(&id, 2, None, END)).await.map_err(words)?;
+    run(db, pending_installs::abandon_renewal(&id, 1)).await.map_err(words)?;
+    ensure!(fetch(db, "in_renew").await?.renewal_started_at == Some(END), "abandoned by an older one");
+    run(db, pending_installs::abandon_renewal(&id, 2)).await.map_err(words)?;
+    ensure!(fetch(db, "in_renew").await?.renewal_started_at.is_none(), "not abandoned");
+    Ok(())
+}
+
+pub(super) async fn an_install_is_sealed_again_only_as_it_was_read(db: &dyn Db) -> Result<(), String> {
+    for (id, account) in [("in_seal1", "961"), ("in_seal2", "962")] {
+        park(db, id, account, 1).await?;
+    }
+    let all = resealing::list_installs_sealed_otherwise(db, "v2.", None, 1_000).await.map_err(words)?;
+    let rows: Vec<_> = all.iter().filter(|row| row.id.as_str().starts_with("in_seal")).collect();
+    ensure!(rows.len() == 2, "{all:?}");
+    let page = resealing::list_installs_sealed_otherwise(db, "v2.", Some(&install_id("in_seal1")?), 1).await;
+    ensure!(page.map_err(words)?.iter().all(|row| row.id.as_str() > "in_seal1"), "not after the last");
+    park(db, "in_seal2", "962", 2).await?;
+    let sealed: Vec<_> = rows
+        .iter()
+        .map(|row| InstallResealed {
+            row,
+            access_token_sealed: "v2.access".to_owned(),
+            refresh_token_sealed: Some("v2.refresh".to_owned()),
+        })
+        .collect();
+    let stored = run(db, resealing::reseal_installs(&sealed)).await.map_err(words)?.changes;
+    ensure!(stored == 1, "{stored} stored");
+    let left = resealing::list_installs_sealed_otherwise(db, "v2.", None, 1_000).await.map_err(words)?;
+    let left: Vec<&str> = left.iter().map(|row| row.id.as_str()).filter(|id| id.starts_with("in_seal")).collect();
+    ensure!(left == ["in_seal2"], "{left:?}");
     Ok(())
 }
