@@ -4,12 +4,16 @@
 
 mod gate_rig;
 
-use crypto::{Keyring, vault};
+use crypto::{Aad, Column, Keyring, vault};
 use flows::reseal_tokens::{ResealReport, reseal_tokens};
 use gate_rig::{Object, Place, Rig, ask, keyring};
-use model::{Crm, Secret};
+use model::install::Proof;
+use model::{Crm, InstallId, Secret};
+use pollster::block_on;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use store::db::run as run_statement;
+use store::pending_installs::{self, Parked};
 use stub_crm::Rotation;
 use stub_db::Fault;
 
@@ -124,4 +128,84 @@ fn a_row_under_an_unknown_key_is_reported_and_kept() {
         "it is still there"
     );
     assert_eq!(run(&rig), ResealReport { found: 1, unknown_key: 1, ..ResealReport::default() });
+}
+
+/// Parks an install as a callback did when `keys` were the current ones.
+fn park(rig: &Rig, keys: &Keyring, id: &str, account: &str) {
+    let now = rig.place.clock.now();
+    let seal = |column| {
+        let aad = Aad { scope: "pending_installs", connection: id, column, generation: 1 };
+        vault::seal(keys, &rig.place.random, &aad, &Secret::new(format!("plain-{id}"))).ok().unwrap().into_string()
+    };
+    let row = pending_installs::park(&Parked {
+        id: &InstallId::parse(id).unwrap(),
+        crm: Crm::Hubspot,
+        external_account_id: account,
+        external_account_name: None,
+        external_user_id: None,
+        instance_url: None,
+        login_host: None,
+        scopes_json: "[]",
+        access_token_sealed: &seal(Column::AccessToken),
+        refresh_token_sealed: Some(&seal(Column::RefreshToken)),
+        token_expires_at: now,
+        token_generation: 1,
+        claim_secret_hash: "hash",
+        proof: Proof::Browser,
+        at: now,
+        expires_at: now.plus_secs(86_400),
+    });
+    assert_eq!(block_on(run_statement(&rig.place.db, row)).unwrap().changes, 1);
+}
+
+/// The tokens of an install, opened with what the product has now.
+fn opened(rig: &Rig, id: &str) -> Option<(String, String)> {
+    let row = block_on(pending_installs::fetch(&rig.place.db, &InstallId::parse(id).unwrap())).unwrap().unwrap();
+    let open = |column, sealed: Option<String>| {
+        let aad = Aad { scope: "pending_installs", connection: id, column, generation: row.token_generation };
+        vault::open(&keyring("I"), &aad, &sealed?).ok().map(|plain| plain.expose().clone())
+    };
+    Some((open(Column::AccessToken, row.access_token_sealed)?, open(Column::RefreshToken, row.refresh_token_sealed)?))
+}
+
+#[test]
+fn installs_that_wait_are_sealed_again_too_and_one_under_an_unknown_key_is_reported_and_kept() {
+    let rig = old_ones(0);
+    for n in 0..250 {
+        park(&rig, &keyring("E"), &format!("in_{n:03}"), &n.to_string());
+    }
+    park(&rig, &keyring("M"), "in_stray", "999");
+    let report = run(&rig);
+    let expected = ResealReport { found: 251, installs: 251, resealed: 250, unknown_key: 1, ..ResealReport::default() };
+    assert_eq!(report, expected);
+    assert_eq!(opened(&rig, "in_000"), Some(("plain-in_000".to_owned(), "plain-in_000".to_owned())));
+    assert!(opened(&rig, "in_249").is_some() && opened(&rig, "in_stray").is_none());
+    let kept = vault::prefix(&keyring("M"));
+    assert_eq!(
+        rig.place.db.dump().iter().filter(|value| value.text.starts_with(&kept)).count(),
+        2,
+        "it is still there"
+    );
+    let told = rig.place.log.borrow().iter().filter(|line| line.contains("in_stray")).count();
+    assert_eq!(told, 1, "the log names it");
+    assert_eq!(run(&rig), ResealReport { found: 1, installs: 1, unknown_key: 1, ..ResealReport::default() });
+}
+
+#[test]
+fn a_run_that_is_stopped_at_the_installs_is_gone_on_with() {
+    // Connections take one read; then come the installs' pages: a read and a write each.
+    for nth in 2..=6 {
+        for fault in Fault::ALL {
+            let rig = old_ones(0);
+            for n in 0..150 {
+                park(&rig, &keyring("E"), &format!("in_{n:03}"), &n.to_string());
+            }
+            rig.place.db.fail_at(nth, fault);
+            let first = run(&rig);
+            assert_eq!((first.shards_unfinished, rig.place.db.pending_faults()), (1, 0), "{nth} {fault:?}");
+            assert_eq!(run(&rig).shards_unfinished, 0);
+            assert_eq!(by_key(&rig.place).0, 0, "{nth} {fault:?}");
+            assert!((0..150).all(|n| opened(&rig, &format!("in_{n:03}")).is_some()), "{nth} {fault:?}");
+        }
+    }
 }
