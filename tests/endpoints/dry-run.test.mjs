@@ -44,3 +44,18 @@ test("the reconciler leaves them at rest", async () => {
   assert.deepEqual(calls, {});
   assert.deepEqual(await conduit.rows("SELECT * FROM crm_write_log ORDER BY crm, idempotency_key"), before);
 });
+
+for (const crm of crms) {
+  test(`${crm}: a disconnect ends here, and nothing is sent to the CRM`, async () => {
+    let answer;
+    const calls = await standIn.calls(async () => {
+      answer = await conduit.fetch("crm-disconnect", { token: acme.service, json: { crm } });
+    });
+    assert.deepEqual(calls, {}, "nothing arrived at the CRM");
+    assert.deepEqual([answer.status, answer.body], [200, { revoked: false, not_revoked: "dry_run", was_connected: true }]);
+    const [row] = await conduit.rows("SELECT status, access_token_sealed, refresh_token_sealed FROM crm_connections WHERE workspace_id = ?1 AND crm = ?2", acme.workspace, crm);
+    assert.deepEqual(row, { status: "disconnected", access_token_sealed: null, refresh_token_sealed: null });
+    const [event] = await conduit.rows("SELECT detail_json FROM audit_events WHERE workspace_id = ?1 AND event = 'connection_disconnected' AND detail_json LIKE ?2", acme.workspace, `%${crm}%`);
+    assert.equal(JSON.parse(event.detail_json).dry_run, true);
+  });
+}

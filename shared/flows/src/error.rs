@@ -133,7 +133,9 @@ pub enum Error {
     )]
     InstallNotProven,
     /// Past its end.
-    #[error("this install was not claimed in time and has been withdrawn: install again from the marketplace")]
+    #[error(
+        "this install was not claimed in time, or was declined, and has been withdrawn: install again from the marketplace"
+    )]
     InstallExpired,
     /// Somebody was faster.
     #[error("this install was claimed already: look at the workspace's connections")]

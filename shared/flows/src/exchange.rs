@@ -1,5 +1,6 @@
 //! From a code to a grant: the tokens, and the account they belong to. Nothing is stored here.
 
+use crate::end_grant::{Trouble, end_grant};
 use crate::{Error, World};
 use crypto::mac;
 use model::oauth::SALESFORCE_SESSION_ASSUMED_SECS;
@@ -77,8 +78,7 @@ async fn token(
 pub(crate) async fn discard(world: &World<'_>, crm: Crm, granted: &Granted) {
     let Ok(app) = world.settings.app(crm) else { return };
     let (access, refresh) = (Some(&granted.token.access_token), granted.token.refresh_token.as_ref());
-    for request in provider(crm).discard_requests(app, access, refresh, granted.login_host.as_deref()) {
-        // Whether it worked changes nothing: the tokens are gone with this request.
-        let _ = world.http.send(request).await;
-    }
+    let requests = provider(crm).discard_requests(app, access, refresh, granted.login_host.as_deref());
+    // Whether it worked changes nothing: the tokens are gone with this request.
+    end_grant(world, crm, requests, Trouble::GoOn).await;
 }

@@ -14,7 +14,7 @@
 use crate::authenticate::Caller;
 use crate::connect_account::{self, Along, NewConnection};
 use crate::exchange::{Granted, discard, exchange};
-use crate::install_tokens::{Extent, event_if_changed, opened, revoke};
+use crate::install_tokens::{end_replaced, event_if_changed};
 use crate::own_account::{Refused, read_both};
 pub use crate::park_install::Parked;
 use crate::park_install::park;
@@ -31,7 +31,7 @@ use providers::oauth::Grant;
 use serde_json::json;
 use store::crm_accounts;
 use store::oauth_states::{self, Consumed, Unusable};
-use store::pending_installs::{self, Install};
+use store::pending_installs;
 
 /// What the browser brought back.
 #[derive(Clone, Debug, Default)]
@@ -212,7 +212,7 @@ async fn connect(
     };
     world.gate.forget(key).await;
     if let Some(install) = &install {
-        end_superseded(world, install).await;
+        end_replaced(world, install).await;
     }
     world.log.event("oauth_finished", &[("crm", key.crm.as_str()), ("workspace_id", key.workspace_id.as_str())]);
     Ok(Finished {
@@ -235,13 +235,6 @@ async fn give_up(world: &World<'_>, crm: Crm, granted: &Granted, refused: Refuse
         discard(world, crm, granted).await;
     }
     error
-}
-
-/// The install's own grant, which the consent has replaced.
-async fn end_superseded(world: &World<'_>, install: &Install) {
-    if let Ok(tokens) = opened(world, install) {
-        revoke(world, install.crm, install, &tokens, Extent::Grant).await;
-    }
 }
 
 /// Step 4. An account that is connected already is reconnected for a member who may, and nobody else gets anything of it.

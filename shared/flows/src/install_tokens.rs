@@ -1,9 +1,11 @@
 //! An install's tokens: sealed for the install itself, opened to become a connection's or to be revoked.
 
+use crate::end_grant::{Trouble, end_grant};
 use crate::{Error, World};
 use crypto::vault::OpenError;
 use crypto::{Aad, Column, Keyring, vault};
 use model::{Crm, InstallId, Secret};
+use providers::http::Request;
 use providers::provider;
 use serde_json::Value;
 use store::Statement;
@@ -45,19 +47,28 @@ pub(crate) enum Extent {
     Grant,
 }
 
-/// Ends the grant of an install at the CRM; true when the CRM confirmed it, or had nothing to confirm.
-pub(crate) async fn revoke(world: &World<'_>, crm: Crm, install: &Install, tokens: &Tokens, extent: Extent) -> bool {
-    let Ok(app) = world.settings.app(crm) else { return false };
+/// The calls that end the grant of an install at the CRM; `None` where the CRM is not set up here.
+pub(crate) fn requests(
+    world: &World<'_>,
+    crm: Crm,
+    install: &Install,
+    tokens: &Tokens,
+    extent: Extent,
+) -> Option<Vec<Request>> {
+    let app = world.settings.app(crm).ok()?;
     let (access, refresh, host) = (tokens.access.as_ref(), tokens.refresh.as_ref(), install.login_host.as_deref());
-    let requests = match extent {
+    Some(match extent {
         Extent::Account => provider(crm).revoke_requests(app, access, refresh, host),
         Extent::Grant => provider(crm).discard_requests(app, access, refresh, host),
-    };
-    let mut ended = true;
-    for request in requests {
-        ended = provider(crm).confirms_end(&world.http.send(request).await);
+    })
+}
+
+/// Ends the grant of an install that another one has replaced. Best effort.
+pub(crate) async fn end_replaced(world: &World<'_>, install: &Install) {
+    let Ok(tokens) = opened(world, install) else { return };
+    if let Some(requests) = requests(world, install.crm, install, &tokens, Extent::Grant) {
+        end_grant(world, install.crm, requests, Trouble::GoOn).await;
     }
-    ended
 }
 
 /// An event of an install, if the statement before it changed a row.

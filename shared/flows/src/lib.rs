@@ -8,6 +8,7 @@ pub mod authenticate;
 pub mod authorize_install;
 pub mod change_policy;
 pub mod claim_install;
+pub mod decline_install;
 pub mod disconnect;
 pub mod error;
 pub mod finish_oauth;
@@ -32,13 +33,16 @@ pub mod submit_writes;
 pub mod world;
 
 mod connect_account;
+mod end_grant;
 mod exchange;
 mod install_tokens;
 mod open_token;
 mod own_account;
 mod park_install;
 mod refresh_token;
+mod renew_install;
 mod retry;
+mod withdraw_install;
 
 pub use error::{Error, Kind};
 pub use world::{Keys, Settings, Tenant, World};

@@ -4,7 +4,7 @@
 //! it, since each consent shows power over the account. An account that is connected is not parked at all.
 
 use crate::exchange::Granted;
-use crate::install_tokens::{Extent, aad, event_if_changed, opened, revoke};
+use crate::install_tokens::{aad, end_replaced, event_if_changed};
 use crate::own_account::{Refused, is_live};
 use crate::{Error, World};
 use crypto::one_time::{OneTime, Purpose};
@@ -40,11 +40,9 @@ pub(crate) async fn park(
 ) -> Result<Parked, Refused> {
     let account = granted.account.external_account_id.as_str();
     let waiting = waiting(world, crm, account).await.map_err(Refused::Error)?;
-    if let Some(earlier) = &waiting
-        && let Ok(tokens) = opened(world, earlier)
-    {
+    if let Some(earlier) = &waiting {
         // Before its tokens are overwritten: afterwards nobody could.
-        revoke(world, crm, earlier, &tokens, Extent::Grant).await;
+        end_replaced(world, earlier).await;
     }
     store(world, crm, granted, proof, return_url, waiting.as_ref()).await
 }

@@ -95,6 +95,10 @@ impl Provider for HubSpot {
         Vec::new()
     }
 
+    fn confirms_end(&self, answer: &Answer) -> bool {
+        oauth::confirms_end(answer)
+    }
+
     fn next_call(&self, lot: &mut Lot) -> Option<Call> {
         write::next_call(lot)
     }

@@ -155,6 +155,13 @@ pub(super) fn revoke_requests(
     uninstall.into_iter().chain(revoke).collect()
 }
 
+/// Whether the grant is dead: by this call, or before it.
+pub(super) fn confirms_end(answer: &Answer) -> bool {
+    let Ok(response) = answer else { return false };
+    let body = || response.json().unwrap_or_default();
+    response.is_success() || matches!(hostile::text(&body(), "status"), Some("BAD_REFRESH_TOKEN" | "BAD_HUB"))
+}
+
 /// The form of introspection and revocation; the specification and the official SDK name the field `token`.
 fn about(app: &AppCredentials, token: &str, hint: &str) -> crate::http::Body {
     encode::form(&[
