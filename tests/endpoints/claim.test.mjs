@@ -90,7 +90,7 @@ for (const crm of ["hubspot", "salesforce"]) {
     const { browser, location } = await installed(crm, { account: crm === "hubspot" ? 4242 : 1 });
     assert.match(location, new RegExp(`^/claim-install\\?crm=${crm}&install_id=in_\\w+$`));
     const before = await browser.fetch(`${origin}${location}`, { headers: page });
-    assertPage(before, 200, { forms: false });
+    assertPage(before, 200, { forms: true });
     assert.match(before.text, /One step left/);
     await signedIn(browser, acme);
     const { answer, fields } = await claimPage(browser);
@@ -202,6 +202,78 @@ test("a disconnect or connect form from another site changes nothing", async () 
   ]) {
     const answer = await unchanged(() => post(browser, path, { ...fields, ...changes }, { ...headers, accept: "application/json" }));
     assertRefused(answer, 403, "form_refused");
+  }
+});
+
+/** The fields of the form that declines. */
+function declineFields(html) {
+  const [, form_] = html.match(/<form method="post" action="\/functions\/v1\/crm-disconnect" class="aside">([^]*?)<\/form>/);
+  return { form_token: field(form_, "form_token"), install_id: field(form_, "install_id") };
+}
+
+for (const crm of ["hubspot", "salesforce"]) {
+  test(`${crm}: a person declines without an account, and the app is out of theirs at once`, async () => {
+    const { browser, account } = await installed(crm, { account: crm === "hubspot" ? hubs++ : 2 });
+    const shown = await browser.fetch(`${origin}/claim-install`, { headers: page });
+    const fields = declineFields(shown.text);
+    const calls = await standIn.calls(async () => {
+      const said = await post(browser, "/functions/v1/crm-disconnect", fields);
+      assertPage(said, 200, { forms: false });
+      assert.match(said.text, /Declined/);
+      assert.match(said.text, /no longer has access/);
+    });
+    assert.ok(Object.keys(calls).some((call) => /revoke/.test(call)), JSON.stringify(calls));
+    assert.equal(Object.keys(calls).some((call) => /DELETE .*external-install/.test(call)), crm === "hubspot", JSON.stringify(calls));
+    const [row] = await conduit.rows("SELECT status, access_token_sealed, refresh_token_sealed, revoked FROM pending_installs WHERE id = ?1", fields.install_id);
+    assert.deepEqual(row, { status: "expired", access_token_sealed: null, refresh_token_sealed: null, revoked: 1 });
+    assert.equal(browser.cookies.has("__Host-conduit-claim"), false, "the claim cookie is gone");
+    assert.ok(account);
+  });
+}
+
+test("an install is declined by its own browser's form only: not from another site, by another token, or by its id", async () => {
+  const { browser } = await installed("hubspot");
+  const fields = declineFields((await browser.fetch(`${origin}/claim-install`, { headers: page })).text);
+  const { browser: stranger } = await installed("hubspot");
+  const theirs = declineFields((await stranger.fetch(`${origin}/claim-install`, { headers: page })).text);
+  const as = { accept: "application/json" };
+  for (const [why, by, changes, headers, code] of [
+    ["from another site", browser, {}, { origin: "https://evil.example" }, "form_refused"],
+    ["from another site, as Chromium says", browser, {}, { "sec-fetch-site": "cross-site" }, "form_refused"],
+    ["without the token", browser, { form_token: "" }, {}, "form_refused"],
+    ["with the token of another browser", browser, { form_token: theirs.form_token }, {}, "form_refused"],
+    ["another browser's, by its id", stranger, { form_token: theirs.form_token }, {}, "install_not_proven"],
+    ["by a browser without the cookie", conduit.browser(), {}, {}, "install_not_proven"],
+  ]) {
+    const answer = await unchanged(() => post(by, "/functions/v1/crm-disconnect", { ...fields, ...changes }, { ...headers, ...as }));
+    assertRefused(answer, 403, code, why);
+  }
+});
+
+test("a claimed install cannot be declined", async () => {
+  const { browser } = await installed("hubspot");
+  const cookie = browser.cookies.get("__Host-conduit-claim");
+  const fields = declineFields((await browser.fetch(`${origin}/claim-install`, { headers: page })).text);
+  await signedIn(browser, globex);
+  await post(browser, "/claim-install", (await claimPage(browser)).fields);
+  browser.cookies.set("__Host-conduit-claim", cookie);
+  const answer = await unchanged(() => post(browser, "/functions/v1/crm-disconnect", fields, { accept: "application/json" }));
+  assertRefused(answer, 409, "install_claimed");
+  const gone = await conduit.fetch("crm-disconnect", { token: globex.service, json: { crm: "hubspot" } });
+  assert.deepEqual([gone.status, gone.body.revoked], [200, true], gone.text);
+});
+
+test("consent declined at the CRM has its page, and nothing is parked", async () => {
+  for (const crm of ["hubspot", "salesforce"]) {
+    const browser = conduit.browser();
+    const started = await browser.fetch(`${crm}-oauth-start`, { headers: page });
+    const url = started.headers.get("location");
+    conduit.seen.onceOnly.add(new URL(url).searchParams.get("state"));
+    const denied = await browser.consent(url, { decision: "deny" });
+    const answer = await unchanged(() => browser.callback(denied, { asPage: true }));
+    assertPage(answer, 403, { forms: false });
+    assert.match(answer.text, /Access was declined in/);
+    assert.match(answer.text, /consent_denied/);
   }
 });
 

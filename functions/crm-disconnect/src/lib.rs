@@ -1,7 +1,7 @@
 //! `POST /functions/v1/crm-disconnect` with `{"crm": "hubspot"}`: forgets the tokens and revokes them at the CRM.
-//! Also the button on our own page of connections, a form with a session.
+//! Also the buttons of our own pages: Disconnect on the page of connections, and Decline on the claim page.
 
-use edge::{Door, Incoming, Reply, Request, Served, Uses, caller, serve, session};
+use edge::{Door, Incoming, Reply, Request, Served, Uses, caller, claim, serve, session};
 use flows::disconnect::disconnect;
 use flows::{Error, World};
 use model::Crm;
@@ -29,9 +29,13 @@ async fn fetch(request: Incoming, env: Env, _: Context) -> Served {
     .await
 }
 
-/// The button on our own page.
+/// A button of our own pages.
 async fn by_form(world: &World<'_>, request: &Request) -> Result<Reply, Error> {
-    let form = session::form(world, request).await?;
+    let fields = session::fields(world, request).await?;
+    if let Some(declined) = claim::decline_by_form(world, request, &fields).await? {
+        return Ok(declined);
+    }
+    let form = session::signed(world, request, fields).await?;
     let crm = form.field("crm")?.and_then(Crm::parse).ok_or(Error::UnknownCrm)?;
     disconnect(world, &form.caller()?, crm).await?;
     Ok(Reply::see_other("/connect".to_owned()))

@@ -1,17 +1,19 @@
-//! The claim page and its API, over HTTP: `GET` shows the install of this browser's cookie, `POST` claims it.
+//! The claim page and its API, over HTTP: `GET` shows the install of this browser's cookie, `POST` claims it. Its button
+//! Decline leads to `crm-disconnect`, which has the secrets that ending a grant takes.
 
 use flows::authenticate::authenticate;
 use flows::claim_install::{Claimed, claim_install};
+use flows::decline_install::{decline_install, decline_token};
 use flows::read_install::{InstallView, read_install};
 use flows::read_session::PageSession;
 use flows::{Error, World};
 use model::install::Proof;
 use model::{Crm, InstallStatus};
-use pages::{Account, Choice, Html, Visitor};
+use pages::{Account, Choice, Decline, Html, Visitor};
 use serde_json::json;
 
 use crate::session::{self, CLAIM};
-use crate::{Reply, Request};
+use crate::{Reply, Request, query};
 
 /// An API call names an install and nothing else.
 const BODY_BYTES_MAX: usize = 1_024;
@@ -63,9 +65,12 @@ async fn show(world: &World<'_>, request: &Request) -> Result<Reply, Error> {
         Some(InstallStatus::Expired) => return Err(Error::InstallExpired),
         _ => {}
     }
+    let form_token = request.cookie(CLAIM).map(|cookie| decline_token(&cookie)).unwrap_or_default();
+    let decline = install.as_ref().map(|install| Decline { install_id: &install.id, form_token: &form_token });
     let account = install.as_ref().map(account);
+    let known = account.as_ref().zip(decline.as_ref());
     let Some(session) = session else {
-        let page = pages::sign_in(account.as_ref(), world.settings.sign_in_url.as_deref());
+        let page = pages::sign_in(known, world.settings.sign_in_url.as_deref());
         return Ok(Reply::html(200, page));
     };
     let workspaces = choices(Some(&session));
@@ -74,13 +79,11 @@ async fn show(world: &World<'_>, request: &Request) -> Result<Reply, Error> {
     }
     let form_token = session.form_token();
     let visitor = Visitor { user: session.user_id.as_str(), form_token: &form_token, workspaces: &workspaces };
-    let page = match (&install, &account) {
-        (Some(install), Some(account)) if install.proof == Proof::Browser => {
-            pages::claim(account, &visitor, &install.id)
+    let page = match (&install, known) {
+        (Some(install), Some((account, decline))) if install.proof == Proof::Browser => {
+            pages::claim(account, &visitor, decline)
         }
-        (Some(install), account) => {
-            pages::confirm(install.crm.as_str(), install.crm.title(), account.as_ref(), &visitor)
-        }
+        (Some(install), known) => pages::confirm(install.crm.as_str(), install.crm.title(), known, &visitor),
         (None, _) => {
             // The browser shows nothing: the CRM named in the address, or HubSpot, whose marketplace leads here without one.
             let crm = request.query("crm")?.and_then(Crm::parse).unwrap_or(Crm::Hubspot);
@@ -109,6 +112,24 @@ async fn claim_by_form(world: &World<'_>, request: &Request) -> Result<Reply, Er
 fn done(claimed: &Claimed, back: Option<&str>) -> Html {
     let name = claimed.external_account_name.as_ref().unwrap_or(&claimed.external_account_id);
     pages::connected(claimed.crm.title(), name, back)
+}
+
+/// The button Decline, if the fields are its form's.
+pub async fn decline_by_form(
+    world: &World<'_>,
+    request: &Request,
+    fields: &[(String, String)],
+) -> Result<Option<Reply>, Error> {
+    let Some(named) = query::once(fields, "install_id")? else { return Ok(None) };
+    let token = query::once(fields, "form_token")?;
+    let declined = decline_install(world, request.cookie(CLAIM).as_deref(), named, token).await?;
+    let account = Account {
+        crm_title: declined.crm.title(),
+        name: declined.external_account_name.as_deref(),
+        id: &declined.external_account_id,
+    };
+    let page = pages::declined(&account, declined.revoked);
+    Ok(Some(Reply::html(200, page).with_cookie(session::cookie(CLAIM, "", 0))))
 }
 
 async fn claim_by_api(world: &World<'_>, request: &Request) -> Result<Reply, Error> {

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::rounds::{AUTHENTICATED, Rounds};
 
 /// The fields that may be logged: ids, codes, counts, times, states, and the platform's own words on a failure.
-const FIELDS: [&str; 46] = [
+const FIELDS: &[&str] = &[
     "account_id",
     "action",
     "actor",
@@ -28,12 +28,16 @@ const FIELDS: [&str; 46] = [
     "due",
     "effect",
     "external_account_id",
+    "files",
     "flow",
     "found",
     "generation",
     "http_status",
+    "install_id",
+    "installs",
     "key_id",
     "kind",
+    "left",
     "messages",
     "method",
     "moved",
@@ -47,11 +51,13 @@ const FIELDS: [&str; 46] = [
     "resealed",
     "retry_at",
     "role",
+    "revoked",
     "shard",
     "shards_unfinished",
     "status",
     "step",
     "token_kind",
+    "uninstalls",
     "unknown_key",
     "unreadable",
     "user_id",

@@ -72,14 +72,24 @@ pub fn refused_as_page(outcome: Result<Reply, Error>, request: &Request) -> Repl
     })
 }
 
-/// Reads a form: of this origin, of this session, with its token.
-pub async fn form(world: &World<'_>, request: &Request) -> Result<Form, Error> {
+/// The fields of a form of this origin. Whose it is, its token says.
+pub async fn fields(world: &World<'_>, request: &Request) -> Result<Vec<(String, String)>, Error> {
     if !is_own(request, &world.settings.public_origin) {
         return Err(Error::FormRefused);
     }
-    let session = of(world, request).await?;
     let body = request.body(FORM_BYTES_MAX).await?;
-    let fields = query::pairs(&String::from_utf8_lossy(&body));
+    Ok(query::pairs(&String::from_utf8_lossy(&body)))
+}
+
+/// Reads a form: of this origin, of this session, with its token.
+pub async fn form(world: &World<'_>, request: &Request) -> Result<Form, Error> {
+    let fields = fields(world, request).await?;
+    signed(world, request, fields).await
+}
+
+/// The fields as a form of this session, with its token.
+pub async fn signed(world: &World<'_>, request: &Request, fields: Vec<(String, String)>) -> Result<Form, Error> {
+    let session = of(world, request).await?;
     session.check_form(query::once(&fields, "form_token")?)?;
     Ok(Form { session, fields })
 }

@@ -24,6 +24,28 @@ pub struct Visitor<'a> {
     pub workspaces: &'a [Choice<'a>],
 }
 
+/// What the form carries by which this browser's install is declined.
+#[derive(Clone, Copy, Debug)]
+pub struct Decline<'a> {
+    /// `in_…`
+    pub install_id: &'a str,
+    /// Of the browser that made the install; it needs no session.
+    pub form_token: &'a str,
+}
+
+impl Decline<'_> {
+    fn form(&self, crm_title: &str) -> String {
+        format!(
+            "<form method=\"post\" action=\"/functions/v1/crm-disconnect\" class=\"aside\">\n{}{}<p class=\"quiet\">Not what \
+             you wanted, or not your account? Decline, and the app’s access to {} ends.</p>\n<button class=\"quiet\">Decline\
+             </button>\n</form>\n",
+            hidden("form_token", self.form_token),
+            hidden("install_id", self.install_id),
+            escape(crm_title),
+        )
+    }
+}
+
 /// The install, as far as this browser may know it.
 #[derive(Clone, Copy, Debug)]
 pub struct Account<'a> {
@@ -76,47 +98,55 @@ fn workspaces(visitor: &Visitor<'_>) -> String {
 }
 
 /// The install is this browser's, the person is known: one button claims it.
-pub fn claim(account: &Account<'_>, visitor: &Visitor<'_>, install_id: &str) -> Html {
+pub fn claim(account: &Account<'_>, visitor: &Visitor<'_>, decline: &Decline<'_>) -> Html {
     let crm = escape(account.crm_title);
     let heading = format!("Connect this {} account?", account.crm_title);
     let content = format!(
         "<p>You installed the app in the {crm} account {shown}.</p>\n<form method=\"post\" action=\"/claim-install\">\n{token}{install}\
          {workspaces}<p>The workspace will write tasks, notes and contacts into this account and read its contacts and deals. Its \
-         administrators can disconnect it at any time.</p>\n<p class=\"quiet\">Not your account? Close this page: nothing is \
-         connected, and access ends by itself.</p>\n<p class=\"way-out\"><button>Connect {crm}</button></p>\n</form>\n",
+         administrators can disconnect it at any time.</p>\n<p class=\"way-out\"><button>Connect {crm}</button></p>\n</form>\n\
+         {decline}",
         shown = account.shown(),
         token = hidden("form_token", visitor.form_token),
-        install = hidden("install_id", install_id),
+        install = hidden("install_id", decline.install_id),
         workspaces = workspaces(visitor),
+        decline = decline.form(account.crm_title),
     );
     page_with_forms(Mood::Open, &heading, &heading, &content)
 }
 
-/// The person is known, and the browser cannot show that the install is its own: the CRM is asked. `crm` is its name in a path.
-pub fn confirm(crm: &str, crm_title: &str, account: Option<&Account<'_>>, visitor: &Visitor<'_>) -> Html {
+/// The person is known, and the browser cannot show that the install is its own: the CRM is asked. `crm` is its name in a path;
+/// `install` is what the browser knows of the install, where it knows one.
+pub fn confirm(
+    crm: &str,
+    crm_title: &str,
+    install: Option<(&Account<'_>, &Decline<'_>)>,
+    visitor: &Visitor<'_>,
+) -> Html {
     let title = escape(crm_title);
     let heading = format!("Confirm in {crm_title}");
-    let installed = account.map_or_else(
+    let installed = install.map_or_else(
         || format!("An install of the app in {title} waits to be connected."),
-        |account| format!("The app was installed in the {title} account {}.", account.shown()),
+        |(account, _)| format!("The app was installed in the {title} account {}.", account.shown()),
     );
     let content = format!(
         "<p>{installed} {title} will ask you to approve once more, which shows that the account is yours. Choose the same \
          account there.</p>\n<form method=\"post\" action=\"/functions/v1/{crm}-oauth-start\">\n{token}{workspaces}\
-         <p class=\"way-out\"><button>Go on to {title}</button></p>\n</form>\n",
+         <p class=\"way-out\"><button>Go on to {title}</button></p>\n</form>\n{decline}",
         crm = escape(crm),
         token = hidden("form_token", visitor.form_token),
         workspaces = workspaces(visitor),
+        decline = install.map(|(_, decline)| decline.form(crm_title)).unwrap_or_default(),
     );
     page_with_forms(Mood::Open, &heading, &heading, &content)
 }
 
 /// Nobody is signed in: the product does that, and sends the person back here.
-pub fn sign_in(account: Option<&Account<'_>>, sign_in_url: Option<&str>) -> Html {
+pub fn sign_in(install: Option<(&Account<'_>, &Decline<'_>)>, sign_in_url: Option<&str>) -> Html {
     let heading = "One step left";
-    let installed = account.map_or_else(
+    let installed = install.map_or_else(
         || "The app is installed, and waits to be connected to your workspace.".to_owned(),
-        |account| {
+        |(account, _)| {
             let title = escape(account.crm_title);
             format!(
                 "The app is installed in the {title} account {}, and waits to be connected to your workspace.",
@@ -125,10 +155,30 @@ pub fn sign_in(account: Option<&Account<'_>>, sign_in_url: Option<&str>) -> Html
         },
     );
     let content = format!(
-        "<p>{installed}</p>\n<p>Sign in, or sign up, in this browser. You have 24 hours.</p>\n{}",
+        "<p>{installed}</p>\n<p>Sign in, or sign up, in this browser. You have 24 hours.</p>\n{}{}",
         way_out("Sign in or sign up", sign_in_url, "Open the page “Connect a CRM” in your product, in this browser."),
+        install.map(|(account, decline)| decline.form(account.crm_title)).unwrap_or_default(),
     );
-    page(Mood::Open, heading, heading, &content)
+    let frame = if install.is_some() { page_with_forms } else { page };
+    frame(Mood::Open, heading, heading, &content)
+}
+
+/// The install was declined. `revoked`: the CRM confirmed that access has ended.
+pub fn declined(account: &Account<'_>, revoked: bool) -> Html {
+    let heading = "Declined";
+    let title = escape(account.crm_title);
+    let ended = if revoked {
+        "and the app no longer has access to it".to_owned()
+    } else {
+        format!("and access to it ends within the hour. To end it yourself, remove the app in {title}’s settings")
+    };
+    let content = format!(
+        "<p>Nothing was connected to the {title} account {}, {ended}.</p>\n<p>If you change your mind, install the app \
+         again.</p>\n{}",
+        account.shown(),
+        way_out("", None, "You can close this window."),
+    );
+    page(Mood::Good, heading, heading, &content)
 }
 
 /// Why an install cannot be claimed, or a page cannot be shown. `code` is the API's; `request_id` is what support asks for.
@@ -192,9 +242,10 @@ fn row(link: &Link<'_>, token: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Account, Choice, Link, Visitor, claim, confirm, connections, refused, sign_in};
+    use super::{Account, Choice, Decline, Link, Visitor, claim, confirm, connections, declined, refused, sign_in};
 
     const HOSTILE: &str = "<script>alert(\"1\")</script>'&";
+    const NO: Decline<'_> = Decline { install_id: "in_1", form_token: "tok" };
 
     fn visitor<'a>(text: &'a str, workspaces: &'a [Choice<'a>]) -> Visitor<'a> {
         Visitor { user: text, form_token: text, workspaces }
@@ -206,11 +257,14 @@ mod tests {
         let one = [Choice { id: HOSTILE, name: HOSTILE }];
         let two = [one[0], one[0]];
         let link = Link { crm: HOSTILE, crm_title: HOSTILE, connected: Some((HOSTILE, Some(HOSTILE))) };
+        let no = Decline { install_id: HOSTILE, form_token: HOSTILE };
         for page in [
-            claim(&account, &visitor(HOSTILE, &one), HOSTILE),
-            claim(&account, &visitor(HOSTILE, &two), HOSTILE),
-            confirm(HOSTILE, HOSTILE, Some(&account), &visitor(HOSTILE, &one)),
-            sign_in(Some(&account), Some("https://app.example/")),
+            claim(&account, &visitor(HOSTILE, &one), &no),
+            claim(&account, &visitor(HOSTILE, &two), &no),
+            confirm(HOSTILE, HOSTILE, Some((&account, &no)), &visitor(HOSTILE, &one)),
+            sign_in(Some((&account, &no)), Some("https://app.example/")),
+            declined(&account, true),
+            declined(&account, false),
             refused(HOSTILE, HOSTILE, HOSTILE, None, HOSTILE),
             connections(&one[0], HOSTILE, &[link], None),
         ] {
@@ -223,11 +277,11 @@ mod tests {
     fn of_several_workspaces_none_is_chosen_for_the_person() {
         let two = [Choice { id: "ws_a", name: "A" }, Choice { id: "ws_b", name: "B" }];
         let account = Account { crm_title: "HubSpot", name: None, id: "4242" };
-        let page = claim(&account, &visitor("us_ada", &two), "in_1").into_string();
+        let page = claim(&account, &visitor("us_ada", &two), &NO).into_string();
         assert_eq!(page.matches("type=\"radio\"").count(), 2);
         assert_eq!(page.matches(" required").count(), 2);
         assert!(!page.contains("checked"));
-        let page = claim(&account, &visitor("us_ada", &two[..1]), "in_1").into_string();
+        let page = claim(&account, &visitor("us_ada", &two[..1]), &NO).into_string();
         assert!(page.contains("type=\"hidden\" name=\"workspace_id\" value=\"ws_a\"") && page.contains("us_ada"));
     }
 
@@ -237,8 +291,10 @@ mod tests {
         let account = Account { crm_title: "HubSpot", name: Some("Acme"), id: "4242" };
         let link = |connected| Link { crm: "hubspot", crm_title: "HubSpot", connected };
         for page in [
-            claim(&account, &visitor("tok", &one), "in_1"),
+            claim(&account, &visitor("tok", &one), &NO),
             confirm("hubspot", "HubSpot", None, &visitor("tok", &one)),
+            confirm("hubspot", "HubSpot", Some((&account, &NO)), &visitor("tok", &one)),
+            sign_in(Some((&account, &NO)), None),
             connections(&one[0], "tok", &[link(None), link(Some(("Acme", Some("reconnect it"))))], Some("/back")),
         ] {
             let page = page.into_string();
@@ -246,6 +302,23 @@ mod tests {
             assert!(forms >= 1);
             assert_eq!(page.matches("<form method=\"post\" action=\"/").count(), forms, "{page}");
             assert_eq!(page.matches("name=\"form_token\" value=\"tok\"").count(), forms, "{page}");
+        }
+    }
+
+    #[test]
+    fn an_install_can_be_declined_wherever_it_is_shown_and_nowhere_else() {
+        let one = [Choice { id: "ws_a", name: "A" }];
+        let account = Account { crm_title: "HubSpot", name: Some("Acme"), id: "4242" };
+        let who = visitor("other", &one);
+        for (page, times) in [
+            (claim(&account, &who, &NO), 1),
+            (confirm("hubspot", "HubSpot", Some((&account, &NO)), &who), 1),
+            (sign_in(Some((&account, &NO)), None), 1),
+            (confirm("hubspot", "HubSpot", None, &who), 0),
+            (sign_in(None, None), 0),
+        ] {
+            assert_eq!(page.as_str().matches(">Decline</button>").count(), times, "{page}");
+            assert_eq!(page.as_str().matches("name=\"form_token\" value=\"tok\"").count(), times, "{page}");
         }
     }
 }

@@ -1,8 +1,8 @@
 //! What holds for every page.
 
 use crate::{
-    Account, Choice, Html, Link, STYLE, Visitor, claim, confirm, connected, connections, landing, oauth_failed,
-    refused, sign_in,
+    Account, Choice, Decline, Html, Link, STYLE, Visitor, claim, confirm, connected, connections, declined, landing,
+    oauth_failed, refused, sign_in,
 };
 
 fn every_page() -> Vec<Html> {
@@ -12,13 +12,15 @@ fn every_page() -> Vec<Html> {
         connected("HubSpot", "Acme", Some("/settings")),
         connected("Salesforce", "Acme", None),
         landing(&["HubSpot", "Salesforce"], "/functions/v1/openapi.json"),
-        sign_in(Some(&ACCOUNT), Some("/sign-in")),
         sign_in(None, None),
+        declined(&ACCOUNT, true),
+        declined(&ACCOUNT, false),
         refused("Not connected", "install_expired", "this install was not claimed in time", None, "rq_1"),
     ]
 }
 
 const ACCOUNT: Account<'_> = Account { crm_title: "HubSpot", name: Some("acme.example"), id: "4242" };
+const NO: Decline<'_> = Decline { install_id: "in_1", form_token: "t" };
 
 fn pages_with_forms() -> Vec<Html> {
     let all = [Choice { id: "ws_a", name: "Acme Support" }, Choice { id: "ws_b", name: "Acme Sales" }];
@@ -30,9 +32,10 @@ fn pages_with_forms() -> Vec<Html> {
         link("salesforce", "Salesforce", Some(("Acme", Some("HubSpot no longer accepts it: reconnect")))),
     ];
     vec![
-        claim(&ACCOUNT, &visitor(&all[..1]), "in_1"),
-        claim(&salesforce, &visitor(&all), "in_1"),
-        confirm("hubspot", "HubSpot", Some(&ACCOUNT), &visitor(&all[..1])),
+        claim(&ACCOUNT, &visitor(&all[..1]), &NO),
+        claim(&salesforce, &visitor(&all), &NO),
+        confirm("hubspot", "HubSpot", Some((&ACCOUNT, &NO)), &visitor(&all[..1])),
+        sign_in(Some((&ACCOUNT, &NO)), Some("/sign-in")),
         confirm("salesforce", "Salesforce", None, &visitor(&all)),
         connections(&all[0], "t", &links, Some("/settings")),
     ]

@@ -15,7 +15,7 @@ mod html;
 mod landing;
 mod oauth;
 
-pub use claim::{Account, Choice, Link, Visitor, claim, confirm, connections, refused, sign_in};
+pub use claim::{Account, Choice, Decline, Link, Visitor, claim, confirm, connections, declined, refused, sign_in};
 pub use html::{Html, escape};
 pub use landing::landing;
 pub use oauth::{connected, oauth_failed};
@@ -28,4 +28,4 @@ pub const FORM_ACTION: &str = "'self' https://*.hubspot.com https://*.salesforce
 
 /// SHA-256 of [`STYLE`] in base64, as a Content-Security-Policy names it: `style-src 'sha256-…'`. `tests/house` computes
 /// it again and says the right one when the stylesheet has changed.
-pub const STYLE_SHA256: &str = "88Ro6+qNRdjNXy8twr921j5nBujg5eylEK+MpfyX2Fc=";
+pub const STYLE_SHA256: &str = "jgIQj1BJ6fPJBquGiehjYUT48ucEvZmj8IEE5lqByc8=";

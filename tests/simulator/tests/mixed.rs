@@ -5,6 +5,7 @@
 use crypto::random::number;
 use flows::authenticate::Caller;
 use flows::claim_install::claim_install;
+use flows::decline_install::{decline_install, decline_token};
 use flows::disconnect::disconnect;
 use flows::finish_oauth::Parked;
 use flows::process_writes::process_writes;
@@ -65,7 +66,7 @@ impl Run {
         let caller = self.callers[self.draw(2) as usize].clone();
         let mut browser = Browser::new(&self.sim);
         // Any of these may be refused, by a fault or by the rules: what they leave behind is what counts.
-        match self.draw(9) {
+        match self.draw(10) {
             0 | 1 => self.parked.extend(browser.install(crm)),
             2 => {
                 let callback = browser.marketplace("4242");
@@ -84,6 +85,13 @@ impl Run {
             }
             6 => drop(block_on(disconnect(&self.sim.world(), &caller, crm))),
             7 => self.write(&caller, crm),
+            8 => {
+                if let Some(parked) = self.parked.pop() {
+                    let (cookie, id) = (parked.claim_cookie.expose(), parked.install_id.as_str());
+                    let token = decline_token(cookie);
+                    let _ = block_on(decline_install(&self.sim.world(), Some(cookie), id, Some(&token)));
+                }
+            }
             _ => {
                 self.sim.sleep_secs(i64::from(self.draw(40_000)));
                 let _ = block_on(purge_installs(&self.sim.world()));
