@@ -11,6 +11,7 @@ import { bin, cargoTarget, cargoTools, lockedVersion } from "./repo.mjs";
 import { entryModule } from "./entry.mjs";
 import { main, parallel, run, seconds, step, Stop } from "./steps.mjs";
 import { ensureToolchain } from "./toolchain.mjs";
+import { withoutExports, withoutUnusedClasses } from "./unused-exports.mjs";
 
 const target = "wasm32-unknown-unknown";
 
@@ -54,7 +55,7 @@ export async function buildWorkers({ withTests = false } = {}) {
   return workers;
 }
 
-const recipe = JSON.stringify([optimise, bindgen, String(entryModule)]);
+const recipe = JSON.stringify([optimise, bindgen, String(entryModule), String(withoutUnusedClasses), String(withoutExports)]);
 
 function contentHash(worker, file) {
   const hash = createHash("sha256").update(recipe).update(lockedVersion("wasm-bindgen")).update(worker.objects.join());
@@ -70,11 +71,13 @@ async function finish(worker, raw) {
   try {
     mkdirSync(staging, { recursive: true });
     await run(join(cargoTools, "bin", "wasm-bindgen"), [raw, "--out-dir", staging, ...bindgen], { must: failed("wasm-bindgen") });
-    const optimised = run(bin("wasm-opt"), [file("index_bg.wasm"), "-o", file("optimised.wasm"), ...optimise], { must: failed("wasm-opt") });
-
     // workerd has no source phase imports yet; a plain import of a .wasm file gives it the same compiled module.
-    const glue = readFileSync(file("index.js"), "utf8").replaceAll("import source ", "import ");
+    const glue = withoutUnusedClasses(readFileSync(file("index.js"), "utf8").replaceAll("import source ", "import "), worker.objects);
     writeFileSync(file("index.js"), glue);
+    const isUsed = (name) => new RegExp(`\\b${name}\\b`).test(glue);
+    writeFileSync(file("used.wasm"), withoutExports(readFileSync(file("index_bg.wasm")), isUsed));
+    const optimised = run(bin("wasm-opt"), [file("used.wasm"), "-o", file("optimised.wasm"), ...optimise], { must: failed("wasm-opt") });
+
     const exports = [...glue.matchAll(/^export (?:async )?(?:function|class) (\w+)/gm)].map(([, name]) => name);
     const missing = worker.objects.filter((name) => !exports.includes(name));
     if (missing.length > 0) throw new Stop(`${worker.name} exports no Durable Object class ${missing.join(", ")}, which its wrangler.toml binds.`);
