@@ -21,6 +21,7 @@ pub mod js;
 pub mod jwks;
 pub mod log;
 pub mod oauth;
+pub mod objects;
 pub mod ports;
 pub mod query;
 pub mod queue;

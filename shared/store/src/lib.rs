@@ -3,6 +3,7 @@
 //! In scope: statements as values, typed rows. Out of scope: deciding what to do; opening sealed columns; running SQL (the
 //! edge does it on D1, `stub-db` on SQLite). SQL stands nowhere else: `tests/house` looks.
 
+pub mod attachments;
 pub mod audit;
 pub mod conformance;
 pub mod connect_sessions;
@@ -11,9 +12,12 @@ pub mod crm_accounts;
 pub mod db;
 pub mod deals;
 pub mod install_events;
+pub mod messages;
 pub mod oauth_states;
 pub mod pending_installs;
+pub mod redaction;
 pub mod resealing;
+pub mod retention;
 pub mod retention_policies;
 pub mod scope;
 pub mod workspaces;

@@ -130,3 +130,12 @@ pub async fn consume(
         Seen { .. } => Ok(consumed),
     })
 }
+
+/// Deletes states that ended before, the oldest first, at most `limit`.
+pub fn delete_old(before: Timestamp, limit: u32) -> Statement {
+    Statement::new(
+        "DELETE FROM oauth_states WHERE state_hash IN (
+             SELECT state_hash FROM oauth_states WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)",
+        [Bind::from(before), limit.into()],
+    )
+}

@@ -2,9 +2,10 @@
 
 use crate::db::{Bind, Db, DbError, Statement, run};
 use crate::scope::WorkspaceScope;
-use model::Timestamp;
 use model::retention::Policy;
+use model::{Timestamp, WorkspaceId};
 use serde::Deserialize;
+use serde_json::json;
 
 /// A workspace's own policy.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -51,4 +52,24 @@ pub fn store(scope: &WorkspaceScope, policy: &Policy, was_version: u32, by: &str
             at.into(),
         ],
     )
+}
+
+/// A workspace's own policy, among others.
+#[derive(Clone, Debug, Deserialize)]
+pub struct OfWorkspace {
+    /// Whose.
+    pub workspace_id: WorkspaceId,
+    /// What it says.
+    #[serde(flatten)]
+    pub policy: Policy,
+}
+
+/// The policies of those workspaces that have one of their own. Crosses workspaces on purpose, for the purge.
+pub async fn list(db: &dyn Db, workspaces: &[WorkspaceId]) -> Result<Vec<OfWorkspace>, DbError> {
+    let statement = Statement::new(
+        "SELECT p.workspace_id, p.message_days, p.attachment_days, p.write_days
+         FROM json_each(?1) j CROSS JOIN retention_policies p ON p.workspace_id = j.value LIMIT 1000",
+        [Bind::from(json!(workspaces).to_string())],
+    );
+    run(db, statement).await?.rows()
 }

@@ -39,6 +39,24 @@ pub async fn fetch_service_token(db: &dyn Db, token_hash: &str, now: Timestamp) 
     run(db, statement).await?.first()
 }
 
+/// A workspace and where its tables are.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Placed {
+    /// Which.
+    pub id: WorkspaceId,
+    /// The shard that holds its tables.
+    pub shard: String,
+}
+
+/// The next workspaces after one, in the order of their ids: for jobs that go through all.
+pub async fn list(db: &dyn Db, after: Option<&WorkspaceId>, limit: u32) -> Result<Vec<Placed>, DbError> {
+    let statement = Statement::new(
+        "SELECT id, shard FROM workspaces WHERE id > ?1 ORDER BY id LIMIT ?2",
+        [Bind::from(after.map_or("", WorkspaceId::as_str)), limit.into()],
+    );
+    run(db, statement).await?.rows()
+}
+
 /// Adds a workspace; one that exists keeps its shard.
 pub fn create(id: &WorkspaceId, name: &str, shard: &str, now: Timestamp) -> Statement {
     Statement::new(

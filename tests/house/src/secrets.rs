@@ -40,6 +40,8 @@ fn expected() -> BTreeMap<&'static str, Vec<&'static str>> {
         ("connection-gate", [TOKENS].into_iter().chain(both_apps()).collect()),
         // Opens tokens and seals them again; cannot act as the app.
         ("reseal-tokens", vec![TOKENS]),
+        // Removes what is old; nothing of it is sealed.
+        ("purge-retention", vec![]),
         // Rings the queue again.
         ("reconcile-crm-writes", vec![]),
     ])

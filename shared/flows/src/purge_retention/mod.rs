@@ -1,0 +1,159 @@
+//! The daily purge: what has reached its end under each workspace's policy, and what is spent in the directory.
+//!
+//! Every step is a slice of its own that may be the last: what is due is found by partial indexes and a cursor, so the next run
+//! goes on where this one stopped, and two at once do each thing once. A workspace's counts grow in the batches that do the
+//! work, and its `retention_purge_completed` takes them in one batch with their end. A run has a number of queries; the
+//! schedule's later ticks of the day take what is left, and find nothing when nothing is.
+
+mod spent;
+mod workspace;
+
+use crate::remove_attachments::Objects;
+use crate::{Error, World};
+use model::WorkspaceId;
+use model::retention::Policy;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use store::retention::list_due;
+use store::{Db, retention_policies, workspaces};
+
+/// D1 allows a Worker's invocation 1,000 queries; a batch counts with each of its statements.
+pub const QUERIES_PER_RUN_MAX: u32 = 900;
+/// Workspaces looked at together.
+const WORKSPACES_PER_PAGE: u32 = 500;
+/// Who it is in the audit trail.
+const ACTOR: &str = "cron:purge-retention";
+
+/// What a run did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct PurgeReport {
+    /// Workspaces that had something due.
+    pub workspaces: u32,
+    /// Purges completed, each with its audit event.
+    pub completed: u32,
+    /// Messages redacted.
+    pub messages: u32,
+    /// Attachments removed, bytes and reference.
+    pub attachments: u32,
+    /// Attachments that could not be removed: the next run tries again.
+    pub attachments_failed: u32,
+    /// Writes whose payload went.
+    pub writes: u32,
+    /// Attempts deleted.
+    pub attempts: u32,
+    /// Spent OAuth states deleted.
+    pub states: u32,
+    /// Shards that failed or are not bound.
+    pub shards_failed: u32,
+    /// There was more than one run takes.
+    pub unfinished: bool,
+}
+
+/// The queries a run has left.
+pub(crate) struct Budget {
+    left: u32,
+}
+
+impl Budget {
+    pub(crate) const fn of(queries: u32) -> Self {
+        Self { left: queries }
+    }
+
+    /// Takes so many queries, or nothing.
+    pub(crate) const fn take(&mut self, queries: u32) -> bool {
+        if self.left < queries {
+            return false;
+        }
+        self.left -= queries;
+        true
+    }
+}
+
+/// One run.
+pub async fn purge_retention(world: &World<'_>, objects: &dyn Objects) -> Result<PurgeReport, Error> {
+    let mut report = PurgeReport::default();
+    let mut budget = Budget::of(QUERIES_PER_RUN_MAX);
+    spent::delete(world, &mut budget, &mut report).await?;
+    walk(world, objects, &mut budget, &mut report).await?;
+    tell(world, &report);
+    Ok(report)
+}
+
+async fn walk(
+    world: &World<'_>,
+    objects: &dyn Objects,
+    budget: &mut Budget,
+    report: &mut PurgeReport,
+) -> Result<(), Error> {
+    let mut after: Option<WorkspaceId> = None;
+    loop {
+        if !budget.take(1) {
+            report.unfinished = true;
+            return Ok(());
+        }
+        let page = workspaces::list(world.directory, after.as_ref(), WORKSPACES_PER_PAGE).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = Some(last.id.clone());
+        let mut by_shard: BTreeMap<String, Vec<WorkspaceId>> = BTreeMap::new();
+        for row in page {
+            by_shard.entry(row.shard).or_default().push(row.id);
+        }
+        for (shard, workspaces) in by_shard {
+            if let Err(error) = purge_page(world, objects, &shard, &workspaces, budget, report).await {
+                // The other shards must not wait for this one.
+                world.log.event("shard_failed", &[("shard", &shard), ("code", error.code())]);
+                report.shards_failed += 1;
+            }
+        }
+    }
+}
+
+async fn purge_page(
+    world: &World<'_>,
+    objects: &dyn Objects,
+    shard: &str,
+    workspaces: &[WorkspaceId],
+    budget: &mut Budget,
+    report: &mut PurgeReport,
+) -> Result<(), Error> {
+    if !budget.take(2) {
+        report.unfinished = true;
+        return Ok(());
+    }
+    let db = world.shards.open(shard).ok_or_else(|| Error::ShardMissing(shard.to_owned()))?;
+    let policies = policies_of(db, workspaces).await?;
+    let policy = |id: &WorkspaceId| policies.get(id).copied().unwrap_or_default();
+    let asked: Vec<_> = workspaces.iter().map(|id| (id.clone(), policy(id).cutoffs(world.now))).collect();
+    for due in list_due(db, &asked).await? {
+        let tenant = world.tenant(&due.workspace_id, shard)?;
+        let cutoffs = policy(&due.workspace_id).cutoffs(world.now);
+        report.workspaces += 1;
+        if !workspace::purge(world, &tenant, objects, &cutoffs, &due, budget, report).await? {
+            report.unfinished = true;
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+async fn policies_of(db: &dyn Db, workspaces: &[WorkspaceId]) -> Result<BTreeMap<WorkspaceId, Policy>, Error> {
+    let rows = retention_policies::list(db, workspaces).await?;
+    Ok(rows.into_iter().map(|row| (row.workspace_id, row.policy)).collect())
+}
+
+fn tell(world: &World<'_>, report: &PurgeReport) {
+    let count = |number: u32| number.to_string();
+    world.log.event(
+        "retention_purged",
+        &[
+            ("workspaces", &count(report.workspaces)),
+            ("messages", &count(report.messages)),
+            ("attachments", &count(report.attachments)),
+            ("failed", &count(report.attachments_failed)),
+            ("writes", &count(report.writes)),
+            ("attempts", &count(report.attempts)),
+            ("shards_failed", &count(report.shards_failed)),
+            ("unfinished", if report.unfinished { "true" } else { "false" }),
+        ],
+    );
+}

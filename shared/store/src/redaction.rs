@@ -1,0 +1,42 @@
+//! Redacting rows of `crm_write_log`: the payload and the CRM's answer go, the row stays, so that a repeat is still known.
+//! Tenant tables.
+
+use crate::db::{Bind, Statement};
+use crate::scope::WorkspaceScope;
+use crate::writes::Key;
+use model::Timestamp;
+use model::retention::REDACTED_PAYLOAD;
+use serde_json::json;
+
+/// The final ones among these writes lose their payload and what the CRM answered; the row stays, so that a repeat is still
+/// known. A write that only rests, recorded in dry run, ends with it.
+pub fn redact(scope: &WorkspaceScope, keys: &[Key], now: Timestamp) -> Statement {
+    Statement::new(
+        "UPDATE crm_write_log SET payload_json = ?3, response_json = NULL, dry_run_json = NULL, error_detail = NULL,
+             permanent_failure = (status <> 'succeeded'),
+             error_class = CASE WHEN status = 'planned' THEN 'mapping' ELSE error_class END,
+             error_code = CASE WHEN status = 'planned' THEN 'payload_expired' ELSE error_code END,
+             status = CASE WHEN status = 'planned' THEN 'permanent_failure' ELSE status END, updated_at = ?4
+         WHERE workspace_id = ?1 AND (crm, idempotency_key) IN (SELECT value->>'crm', value->>'key' FROM json_each(?2))
+             AND (status IN ('succeeded', 'permanent_failure') OR (status = 'planned' AND next_retry_at IS NULL))
+             AND payload_json <> ?3",
+        [
+            Bind::from(scope.workspace_id().as_str()),
+            json!(keys).to_string().into(),
+            REDACTED_PAYLOAD.into(),
+            now.into(),
+        ],
+    )
+}
+
+/// Deletes the attempts of those that are redacted.
+pub fn delete_attempts(scope: &WorkspaceScope, keys: &[Key]) -> Statement {
+    Statement::new(
+        "DELETE FROM crm_write_attempts
+         WHERE workspace_id = ?1 AND (crm, idempotency_key) IN (
+             SELECT w.crm, w.idempotency_key FROM json_each(?2) j CROSS JOIN crm_write_log w
+                 ON w.workspace_id = ?1 AND w.crm = j.value->>'crm' AND w.idempotency_key = j.value->>'key'
+             WHERE w.payload_json = ?3)",
+        [Bind::from(scope.workspace_id().as_str()), json!(keys).to_string().into(), REDACTED_PAYLOAD.into()],
+    )
+}
