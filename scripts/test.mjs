@@ -1,5 +1,6 @@
 // npm test: everything, with its own set-up. Every step runs even when one before it failed, except that what needs the
-// built Workers needs the build. Ends with one line, `N passed, N failed`, and exit code 0 only when nothing failed.
+// built Workers needs the build. Ends with one line, `N passed, N failed`, and exit code 0 only when nothing failed. Only the
+// browser's tests may be skipped, where there is no Chromium and none may be installed; the last line then says so.
 //
 //   npm test -- --only clippy     the steps whose name contains the word
 
@@ -7,10 +8,10 @@ import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { at, bin, cargoTools } from "./repo.mjs";
 import { main, option, run, seconds, Stop } from "./steps.mjs";
-import { continueUnderPinnedNode, ensureToolchain } from "./toolchain.mjs";
+import { continueUnderPinnedNode, ensureChromium, ensureToolchain } from "./toolchain.mjs";
 
 const wasm = ["--target", "wasm32-unknown-unknown"];
-const total = { passed: 0, failed: 0 };
+const total = { passed: 0, failed: 0, skipped: 0 };
 const only = option("only", "");
 let built = null;
 
@@ -37,9 +38,9 @@ main(import.meta, async () => {
   await check("size budget", withBuild(sizes));
   await check("the stand-in CRM before its judges", withBuild(() => nodeTests("tests/stub-crm/judges")));
   await check("endpoints", withBuild(() => nodeTests("tests/endpoints")));
-  await check("browser", withBuild(() => nodeTests("tests/browser")));
+  await check("browser", withBuild(browser));
 
-  console.log(`${total.passed} passed, ${total.failed} failed`);
+  console.log(`${total.passed} passed, ${total.failed} failed${total.skipped > 0 ? `, ${total.skipped} skipped` : ""}`);
   process.exit(total.failed === 0 ? 0 : 1);
 });
 
@@ -56,8 +57,10 @@ async function check(name, work) {
   }
   total.passed += result.passed;
   total.failed += result.failed;
+  total.skipped += result.skipped ?? 0;
   if (result.failed > 0) console.log(result.output.trimEnd());
-  console.log(`${result.failed === 0 ? "✓" : "✗"} ${name}: ${result.passed} passed, ${result.failed} failed (${seconds(began)})`);
+  const skipped = result.skipped ? `, ${result.skipped} skipped: no Chromium (Debian: apt-get install chromium, or set CHROMIUM)` : "";
+  console.log(`${result.failed === 0 ? "✓" : "✗"} ${name}: ${result.passed} passed, ${result.failed} failed${skipped} (${seconds(began)})`);
 }
 
 const withBuild = (work) => async () => {
@@ -76,6 +79,11 @@ function rustCounts({ code, output }) {
   return counted(code, output, [...output.matchAll(/^test result: \w+\. (\d+) passed; (\d+) failed/gm)]);
 }
 
+async function browser() {
+  await ensureChromium();
+  return nodeTests("tests/browser");
+}
+
 async function nodeTests(folder) {
   if (!existsSync(at(folder))) throw new Stop(`${folder} is missing.`);
   // Not globSync: this module is loaded by the machine's Node before the pinned one takes over, and Node 20 has none.
@@ -86,7 +94,8 @@ async function nodeTests(folder) {
   if (files.length === 0) throw new Stop(`${folder} holds no *.test.mjs.`);
   const { code, output } = await run(bin("node"), ["--test", "--test-reporter=spec", ...files], { env: { FORCE_COLOR: "0" } });
   const pass = [...output.matchAll(/^ℹ pass (\d+)[^]*?^ℹ fail (\d+)/gm)];
-  return counted(code, output, pass);
+  const skipped = Number(output.match(/^ℹ skipped (\d+)/m)?.[1] ?? 0);
+  return { ...counted(code, output, pass), skipped };
 }
 
 function counted(code, output, runs) {

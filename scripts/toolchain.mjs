@@ -75,6 +75,22 @@ async function ensureWasmBindgen() {
   });
 }
 
+/**
+ * The browser tests need a Chromium. None comes from npm without a download of its own, so it is Debian's: installed where
+ * this process may (root, with apt-get: a CI machine), asked for elsewhere. Answers whether there is one.
+ */
+export async function ensureChromium() {
+  const { findChromium } = await import("../tests/browser/chromium.mjs");
+  if (findChromium() !== null) return true;
+  if (process.getuid?.() !== 0 || (await run("apt-get", ["--version"])).code !== 0) return false;
+  await step("Chromium for the browser tests, by apt-get", async () => {
+    const env = { DEBIAN_FRONTEND: "noninteractive" };
+    await run("apt-get", ["update", "-q"], { env });
+    await run("apt-get", ["install", "-qy", "--no-install-recommends", "chromium"], { env, must: "apt-get could not install chromium: see above." });
+  });
+  return findChromium() !== null;
+}
+
 /** wrangler, miniflare and node:test need the pinned Node: goes on in it when this process is an older one. */
 export async function continueUnderPinnedNode() {
   const [major] = process.versions.node.split(".");

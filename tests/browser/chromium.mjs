@@ -7,10 +7,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
-/** Where a Chromium is, or null. */
-export const chromium = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find(
-  (path) => path && existsSync(path),
-) ?? null;
+/** Where a Chromium is now, or null. */
+export const findChromium = () =>
+  [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find((path) => path && existsSync(path)) ?? null;
+
+export const chromium = findChromium();
 
 /** Starts one, with one page of its own: { page, stop }. */
 export async function startChromium({ width = 960, height = 720 } = {}) {
