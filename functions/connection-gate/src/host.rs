@@ -22,6 +22,21 @@ fn memory(state: &State, method: &str, arguments: &[JsValue]) -> Option<JsValue>
     method.apply(&kv, &arguments.iter().collect::<Array>()).ok()
 }
 
+/// What is kept under a name. As text: `State::storage` reads through a second deserializer, 8 KB gzip of it.
+pub fn recall(state: &State, name: &str) -> Option<String> {
+    memory(state, "get", &[name.into()])?.as_string()
+}
+
+/// Keeps a line under a name, or nothing any more; `None` when the storage refused. Written at once; what leaves the object
+/// afterwards (an answer, a fetch) waits until it is on disk.
+pub fn remember(state: &State, name: &str, line: Option<&str>) -> Option<()> {
+    match line {
+        Some(line) => memory(state, "put", &[name.into(), line.into()]),
+        None => memory(state, "delete", &[name.into()]),
+    }
+    .map(|_| ())
+}
+
 /// The name in log lines.
 pub const WORKER: &str = "connection-gate";
 
@@ -61,16 +76,11 @@ impl Host for ObjectHost {
     }
 
     fn recall(&self, name: &'static str) -> Option<String> {
-        memory(&self.state, "get", &[name.into()])?.as_string()
+        recall(&self.state, name)
     }
 
-    /// Written at once; what leaves the object afterwards (an answer, a fetch) waits until it is on disk.
     fn remember(&self, name: &'static str, line: Option<&str>) {
-        let done = match line {
-            Some(line) => memory(&self.state, "put", &[name.into(), line.into()]),
-            None => memory(&self.state, "delete", &[name.into()]),
-        };
-        if done.is_none() {
+        if remember(&self.state, name, line).is_none() {
             self.ports.world().log.event("gate_memory_lost", &[("code", name)]);
         }
     }

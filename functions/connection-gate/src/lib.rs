@@ -38,7 +38,8 @@ impl DurableObject for ConnectionGate {
     }
 
     async fn fetch(&self, mut request: Request) -> Result<Response> {
-        let message: Message = request.json().await?;
+        // Not `json()`, which brings a second deserializer.
+        let message: Message = serde_json::from_str(&request.text().await?)?;
         // A message for another connection would be answered with this one's token.
         if self.state.id().name() != Some(gate::name(&message.connection)) {
             return Response::error("this is another connection's gate", 403);
@@ -62,7 +63,9 @@ impl DurableObject for ConnectionGate {
 
     /// At least once and seldom late. Armed again first: an alarm that fails seven times is gone for good.
     async fn alarm(&self) -> Result<Response> {
-        if let Ok(Some(connection)) = self.state.storage().get::<ConnectionKey>(CONNECTION).await {
+        if let Some(connection) =
+            host::recall(&self.state, CONNECTION).and_then(|text| serde_json::from_str::<ConnectionKey>(&text).ok())
+        {
             let _ = self.state.storage().set_alarm(next_alarm_ms(&connection)).await;
             let kept = match self.keeper(&connection) {
                 Some(keeper) => keeper.keep_alive().await,
@@ -103,8 +106,8 @@ impl ConnectionGate {
 }
 
 async fn remember(state: &State, connection: &ConnectionKey) -> Result<()> {
+    host::remember(state, CONNECTION, Some(&serde_json::to_string(connection)?));
     let storage = state.storage();
-    storage.put(CONNECTION, connection).await?;
     if storage.get_alarm().await?.is_none() {
         storage.set_alarm(next_alarm_ms(connection)).await?;
     }
