@@ -18,7 +18,7 @@ use providers::{limits, provider};
 pub const CALLS_PER_LOT_MAX: u32 = 24;
 
 /// A probe makes at most this many requests.
-const PROBE_CALLS_MAX: u32 = 4;
+const PROBE_CALLS_MAX: u32 = 12;
 
 /// A write whose connection needs a person is looked at again after this long, or when its connection is made anew.
 const RECONNECT_WAIT_SECS: i64 = 600;

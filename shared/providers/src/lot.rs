@@ -86,9 +86,9 @@ pub struct Stage {
     pub(crate) look: Look,
     /// Salesforce: whom the e-mail belongs to.
     pub(crate) person: Person,
-    /// The associations were made in this try. They are not among the external ids, since a record may be there without
-    /// them after a crash: each try that is not sure makes them again.
-    pub(crate) tied: bool,
+    /// HubSpot: the associations that were made in this try, a bit each. They are not among the external ids, since a record
+    /// may be there without them after a crash: each try that is not sure makes them again.
+    pub(crate) ties: u8,
 }
 
 /// How far the look for an earlier try's record has come.
@@ -101,8 +101,14 @@ pub(crate) enum Look {
     Listing { ids: Vec<String>, pages: u8, after: String },
     /// HubSpot: listed records still to be compared; `all` is false when there are more than are listed.
     Comparing { ids: Vec<String>, all: bool },
+    /// HubSpot: the search index is to be asked; with many others in one search, or with a few.
+    Searching { wide: bool },
     /// Nothing was found, or nothing could be there.
     Over,
+}
+
+impl Look {
+    pub(crate) const SEARCHING: Self = Self::Searching { wide: true };
 }
 
 /// What Salesforce has under an e-mail address.

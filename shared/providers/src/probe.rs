@@ -10,6 +10,8 @@ use model::mechanisms::Mechanisms;
 pub struct Probe {
     /// Which step comes next, for the adapter alone.
     pub step: u8,
+    /// What an answer said that a later step needs, for the adapter alone.
+    pub note: String,
     /// What is known by now; begin with what every account of the CRM has.
     pub found: Mechanisms,
     /// An answer proved nothing (no answer, a limit, a refused token): what was found is not kept, and a later lot probes

@@ -26,7 +26,8 @@ fn what_is_in_doubt_is_looked_for_before_anything_is_created() {
         task(3, "fresh@example.com"),
     ];
     let mut lot = lot(Hubspot, entries);
-    let sent = run(&mut lot, 6, |request| {
+    assert_eq!(provider(Hubspot).expected_calls(&lot), 6, "contacts, tasks, ties, and three to look");
+    let sent = run(&mut lot, 8, |request| {
         // Contact ids are 100, 101, 102, 103 in order.
         let lists = json!({"100": [900, "901"], "102": [902]});
         let records =
@@ -40,29 +41,157 @@ fn what_is_in_doubt_is_looked_for_before_anything_is_created() {
             "POST /crm/objects/2026-03/contacts/batch/upsert",
             "POST /crm/objects/2026-03/tasks",
             "POST /crm/associations/2026-03/contacts/tasks/batch/read",
-            "POST /crm/objects/2026-03/tasks",
             "POST /crm/objects/2026-03/tasks/batch/read",
-            "POST /crm/objects/2026-03/tasks",
+            "PUT /crm/objects/2026-03/tasks/901/associations/default/contacts/100",
+            "POST /crm/objects/2026-03/tasks/search",
+            "POST /crm/objects/2026-03/tasks/batch/create",
         ]
     );
     assert_eq!(names(&lot), ["applied"; 4]);
     assert_eq!(lot.entries[0].external_ids["task"], "901");
-    let created: Vec<Value> = [1, 3, 5].map(|at| body(&sent[at])["properties"]["hs_task_subject"].clone()).to_vec();
-    assert_eq!(created, ["Call 3", "Call 1", "Call 2"]);
+    assert_eq!(body(&sent[1])["properties"]["hs_task_subject"], "Call 3");
+    let created = body(&sent[6])["inputs"].clone();
+    assert_eq!(created[0]["properties"]["hs_task_subject"], "Call 1");
+    assert_eq!(created[1]["properties"]["hs_task_subject"], "Call 2");
+}
+
+#[test]
+fn a_search_asks_by_fixed_values_and_compares_the_marker() {
+    let mut lot = lot(Hubspot, (0..4).map(|n| doubtful(task(n, &format!("p{n}@example.com")))).collect());
+    for _ in 0..2 {
+        let call = next(&mut lot);
+        let given = looked(&call.request, &json!({}), &json!({})).unwrap_or_else(|| accept(&call.request));
+        provider(Hubspot).read_call(&mut lot, &call, &given, NOW);
+    }
+    // All in one. One is found though no list showed it; others' records of the same time are not taken for ours.
+    let hits = json!([
+        {"id": "71", "properties": {"hs_task_body": "x [conduit:wr_hkey001]"}},
+        {"id": "72", "properties": {"hs_task_body": "x [conduit:wr_hkey999]"}},
+        {"id": "73", "properties": {"hs_task_body": null}}]);
+    let due = model::Timestamp::parse("2026-11-23T09:00:00.000Z").unwrap().0.to_string();
+    let narrow = |contact: &str| {
+        json!({"filters": [
+            {"propertyName": "hs_timestamp", "operator": "EQ", "value": due},
+            {"propertyName": "associations.contact", "operator": "EQ", "value": contact}]})
+    };
+    let mut narrowed = lot.clone();
+    let search = step(&mut lot, &json_answer(200, &json!({"total": 3, "results": hits})));
+    assert!(search.is_search, "it has a budget of its own");
+    let sent = body(&search.request);
+    assert_eq!(
+        sent["filterGroups"],
+        json!([{"filters": [
+            {"propertyName": "hs_timestamp", "operator": "BETWEEN", "value": due, "highValue": due},
+            {"propertyName": "associations.contact", "operator": "IN", "values": ["100", "101", "102", "103"]}]}])
+    );
+    assert_eq!(sent["properties"], json!(["hs_task_body"]));
+    assert_eq!(lot.entries[1].external_ids["task"], "71");
+    let rest = run(&mut lot, 2, accept);
+    assert_eq!(path(&rest[0]), "POST /crm/objects/2026-03/tasks/batch/create");
+    assert_eq!(path(&rest[1]), "PUT /crm/objects/2026-03/tasks/71/associations/default/contacts/101");
+    assert_eq!(names(&lot), ["applied"; 4]);
+    // A list refused as a filter, or more hits than one page has: three at a time, each by its own contact.
+    let refused = json_answer(400, &json!({"category": "VALIDATION_ERROR"}));
+    for given in [refused, json_answer(200, &json!({"total": 999, "results": []}))] {
+        let mut lot = narrowed.clone();
+        step(&mut lot, &given);
+        assert!(lot.entries.iter().all(|entry| entry.outcome.is_none()));
+        let search = step(&mut lot, &json_answer(200, &json!({"total": 0, "results": []})));
+        let groups = body(&search.request)["filterGroups"].as_array().unwrap().clone();
+        assert_eq!((groups.len(), &groups[0]), (3, &narrow("100")));
+        run(&mut lot, 4, accept);
+        assert_eq!(names(&lot), ["applied"; 4]);
+    }
+    // Alone, a refusal of the search proves nothing.
+    narrowed.entries.truncate(1);
+    step(&mut narrowed, &json_answer(400, &json!({"category": "VALIDATION_ERROR"})));
+    assert_eq!(names(&narrowed), ["unknown"]);
+}
+
+#[test]
+fn a_hundred_contacts_are_one_search_of_less_than_three_thousand_characters() {
+    let mut lot = lot(Hubspot, (0..100).map(|n| doubtful(task(n, &format!("p{n}@example.com")))).collect());
+    for (n, entry) in lot.entries.iter_mut().enumerate() {
+        entry.external_ids.insert("contact".into(), (1_500_000_000_000_u64 + n as u64).to_string());
+    }
+    let list = next(&mut lot);
+    provider(Hubspot).read_call(&mut lot, &list, &looked(&list.request, &json!({}), &json!({})).unwrap(), NOW);
+    let search = next(&mut lot);
+    assert_eq!(search.entries.len(), 100);
+    assert!(body(&search.request).to_string().len() < 3_000, "HubSpot refuses more");
+}
+
+#[test]
+fn absence_is_proven_by_both_witnesses_or_not_at_all() {
+    let listed = |ids: Value| json_answer(200, &json!({"results": [{"from": {"id": "7"}, "to": ids}]}));
+    let record = |id: &str, text: &str| json!({"id": id, "properties": {"hs_task_body": text}});
+    let gone = json!({"category": "OBJECT_NOT_FOUND", "message": "Could not get some TASK objects", "context": {"ids": ["901"]}});
+    let empty = json!({"total": 0, "results": []});
+    let two = json!([{"toObjectId": 900}, {"toObjectId": "901"}]);
+    let ours = "[conduit:wr_hkey001]";
+    let many: Vec<Value> = (0..200).map(|n| record(&n.to_string(), "x")).collect();
+    // What the records' reads answer, one after the other, and what the search does; whether it is created again.
+    for (reads, search, expected) in [
+        // Whole and empty.
+        (vec![json!({"results": [record("900", "x"), record("901", "y")]})], empty.clone(), "created"),
+        // One is left out, and then comes; or is named as deleted.
+        (
+            vec![json!({"results": [record("900", "x")]}), json!({"results": [record("901", ours)]})],
+            empty.clone(),
+            "found",
+        ),
+        (
+            vec![json!({"results": [record("900", "x")]}), json!({"results": [record("901", "y")]})],
+            empty.clone(),
+            "created",
+        ),
+        (vec![json!({"results": [record("900", "x")], "errors": [gone]})], empty.clone(), "created"),
+        // One is left out for good: no proof.
+        (vec![json!({"results": [record("900", "x")]}), json!({"results": []})], empty.clone(), "unknown"),
+        (vec![json!({"results": []})], empty.clone(), "unknown"),
+        // Others than asked for, or without what was asked for.
+        (vec![json!({"results": [record("1", "x"), record("2", "y")]})], empty.clone(), "unknown"),
+        (vec![json!({"results": [{"id": "900"}, {"id": "901", "properties": {}}]})], empty.clone(), "unknown"),
+        // The list lagged, the index knows it.
+        (vec![], json!({"total": 1, "results": [record("555", ours)]}), "found"),
+        (vec![], empty.clone(), "created"),
+        // The index shows a part of its hits, or says nothing readable.
+        (vec![], json!({"total": 201, "results": many}), "unknown"),
+        (vec![], json!({"total": 2, "results": [record("5", "x")]}), "unknown"),
+        (vec![], json!({"results": []}), "unknown"),
+        (vec![], json!({"total": 0}), "unknown"),
+        (vec![], json!({"total": "0", "results": []}), "unknown"),
+    ] {
+        let mut lot = lot(Hubspot, vec![doubtful(task(1, "a@example.com"))]);
+        lot.entries[0].external_ids.insert("contact".into(), "7".into());
+        step(&mut lot, &listed(if reads.is_empty() { json!([]) } else { two.clone() }));
+        let mut reads_left = reads.iter();
+        let sent = run(&mut lot, 6, |request| {
+            if request.url.ends_with("/tasks/batch/read") {
+                return json_answer(200, reads_left.next().expect("a read"));
+            }
+            if request.url.ends_with("/search") { json_answer(200, &search) } else { accept(request) }
+        });
+        let created = sent.iter().any(|request| path(request) == "POST /crm/objects/2026-03/tasks");
+        assert_eq!(names(&lot), [if expected == "unknown" { "unknown" } else { "applied" }], "{reads:?} {search}");
+        assert_eq!(created, expected == "created", "{reads:?} {search}");
+    }
 }
 
 #[test]
 fn a_hundred_in_doubt_are_looked_for_together() {
     let mut lot = lot(Hubspot, (0..100).map(|n| doubtful(task(n, &format!("p{n}@example.com")))).collect());
-    let sent = run(&mut lot, 4, |request| {
+    let sent = run(&mut lot, 6, |request| {
         // Every contact has one task; the even ones are ours.
         let lists: serde_json::Map<_, _> = (0..100).map(|n| ((100 + n).to_string(), json!([1_000 + n]))).collect();
         let records: serde_json::Map<_, _> =
             (0..100).step_by(2).map(|n| ((1_000 + n).to_string(), json!(format!("[conduit:wr_hkey{n:03}]")))).collect();
         looked(request, &Value::Object(lists), &Value::Object(records)).unwrap_or_else(|| accept(request))
     });
-    assert_eq!(sent.len(), 4);
-    assert_eq!(body(&sent[3])["inputs"].as_array().unwrap().len(), 50, "only what is not there is created");
+    // Contacts, list, compare; the ties of what was found; a search; one create for the rest.
+    assert_eq!(sent.len(), 6);
+    let created = sent.iter().find(|request| request.url.ends_with("/tasks/batch/create")).unwrap();
+    assert_eq!(body(created)["inputs"].as_array().unwrap().len(), 50, "only what is not there is created");
     assert_eq!(names(&lot), ["applied"; 100]);
 }
 
@@ -112,7 +241,7 @@ fn a_long_history_is_read_to_its_end_or_stays_unknown() {
         }
         json_answer(200, &json!({"results": [list]}))
     };
-    for (last, expected, calls) in [(None, "applied", 19), (Some("more"), "unknown", 18)] {
+    for (last, expected, calls) in [(None, "applied", 20), (Some("more"), "unknown", 18)] {
         let mut lot = lot(Hubspot, vec![doubtful(task(1, "a@example.com"))]);
         lot.entries[0].external_ids.insert("contact".into(), "7".into());
         let mut pages = 0;

@@ -1,24 +1,25 @@
-//! HubSpot's batch endpoints: contacts by upsert, tasks and notes by create (providers reference 1.5, 1.6).
+//! HubSpot's batch endpoints: contacts by upsert, tasks, notes and deals by upsert or create (providers reference 1.5 to 1.8).
 //!
-//! Upserts go without trace ids ("partial upserts are not supported when using email"), so one bad contact refuses all of
-//! them and nothing is written: the lot is then split by halves. Creates go with a trace id each, and the good ones land.
+//! Contacts go without trace ids ("partial upserts are not supported when using email"), so one bad contact refuses all of
+//! them and nothing is written: the lot is then split by halves. The rest goes with a trace id each, and the good ones land.
 
 use super::errors;
 use super::hosts;
-use super::records::{self, Engagement};
+use super::records::{self, Made};
+use super::tie::ALL_TIED;
 use crate::failure::{self, Verdict};
 use crate::hostile;
 use crate::http::{Answer, Body, Effect, Method, Request, Response};
 use crate::lot::{Call, Entry, Lot};
 use model::Timestamp;
-use model::write::{ErrorClass, WriteOutcome};
+use model::mechanisms::Mechanism;
+use model::write::{ErrorClass, Failure, MECHANISM_GONE_CODE, WriteOutcome};
 use serde_json::{Map, Value, json};
 
 /// The upsert of these entries' contacts, by e-mail: each address once, later entries' properties over earlier ones'.
-pub(super) fn upsert_request(lot: &Lot, positions: &[usize]) -> Request {
+pub(super) fn contacts_request(lot: &Lot, positions: &[usize]) -> Request {
     let mut contacts: Vec<(&str, Map<String, Value>)> = Vec::new();
-    for entry in lot.at(positions) {
-        let Some(contact) = &entry.write.contact else { continue };
+    for contact in lot.at(positions).filter_map(|entry| entry.write.contact.as_ref()) {
         let properties = records::contact_properties(contact);
         match contacts.iter_mut().find(|(email, _)| email.eq_ignore_ascii_case(&contact.email)) {
             Some((_, merged)) => merged.extend(properties),
@@ -34,15 +35,14 @@ pub(super) fn upsert_request(lot: &Lot, positions: &[usize]) -> Request {
 
 /// Gives each entry its contact's id. Results come shuffled; an address may be known to HubSpot as a contact's further one
 /// only, and then the result carries another: such entries are asked for again in halves, and a single one is alone.
-pub(super) fn read_upsert(lot: &mut Lot, call: &Call, answer: &Answer, now: Timestamp) {
+pub(super) fn read_contacts(lot: &mut Lot, call: &Call, answer: &Answer, now: Timestamp) {
     let Some((response, body)) = success(answer) else {
         return lot.fail_or_split(&call.entries, &errors::classify(answer, call.request.effect, now));
     };
     let results = hostile::list(&body, "results");
     let mut unmatched = Vec::new();
     for &at in &call.entries {
-        let Some(contact) = lot.entries.get(at).and_then(|entry| entry.write.contact.as_ref()) else { continue };
-        let email = contact.email.clone();
+        let Some(email) = lot.entries.get(at).map(|entry| entry.email().to_owned()) else { continue };
         match results.iter().find(|result| is_of(result, &email)).and_then(|r| Some((hostile::id(r.get("id"))?, r))) {
             Some((id, result)) => contact_found(lot, at, &id, result),
             None => unmatched.push(at),
@@ -82,80 +82,151 @@ fn is_of(result: &Value, email: &str) -> bool {
     std::iter::once(own).chain(further.split(';')).any(|one| one.trim().eq_ignore_ascii_case(email))
 }
 
-/// The create of these entries' tasks or notes: one alone by the plain endpoint, several as a batch with a trace id each.
-pub(super) fn create_request(lot: &Lot, positions: &[usize], engagement: Engagement) -> Option<Request> {
-    let path = engagement.path();
-    let mut inputs: Vec<Value> = lot.at(positions).filter_map(|entry| create_input(entry, engagement)).collect();
-    if positions.len() == 1 {
-        return Some(post(path, &inputs.pop()?, Effect::Creates));
+/// Our unique property on records of this kind, where the portal takes one.
+pub(super) fn unique_field(lot: &Lot, made: Made) -> Option<&str> {
+    match lot.connection.mechanism(made.record_kind()) {
+        Mechanism::UniqueField(field) => Some(field),
+        _ => None,
     }
+}
+
+/// The request that makes these entries' records, by the connection's mechanism: an upsert by our unique property, or a create
+/// with the associations in it; one alone by the plain endpoint.
+pub(super) fn make_request(lot: &Lot, positions: &[usize], made: Made) -> Option<Request> {
+    let path = made.path();
+    let connection_id = lot.connection.id.as_str();
+    let (verb, effect, mut inputs): (_, _, Vec<Value>) = if let Some(field) = unique_field(lot, made) {
+        let input = |entry: &Entry| {
+            let key = records::write_key(entry, connection_id);
+            let mut properties = records::properties(entry, made)?;
+            properties.insert(field.to_owned(), json!(key));
+            Some(json!({"id": key, "idProperty": field, "properties": properties}))
+        };
+        ("upsert", Effect::Idempotent, lot.at(positions).filter_map(input).collect())
+    } else {
+        let input = |entry| records::create_input(entry, made);
+        ("create", Effect::Creates, lot.at(positions).filter_map(input).collect())
+    };
+    if effect == Effect::Creates && positions.len() == 1 {
+        return Some(post(path, &inputs.pop()?, effect));
+    }
+    add_traces(&mut inputs, lot, positions);
+    Some(post(&format!("{path}/batch/{verb}"), &json!({"inputs": inputs}), effect))
+}
+
+/// The change of deals whose ids are known.
+pub(super) fn patch_request(lot: &Lot, positions: &[usize]) -> Request {
+    let input =
+        |entry: &Entry| json!({"id": entry.deal_external_id, "properties": records::properties(entry, Made::Deal)});
+    let mut inputs: Vec<Value> = lot.at(positions).map(input).collect();
+    add_traces(&mut inputs, lot, positions);
+    post("deals/batch/update", &json!({"inputs": inputs}), Effect::Idempotent)
+}
+
+fn add_traces(inputs: &mut [Value], lot: &Lot, positions: &[usize]) {
     for (input, entry) in inputs.iter_mut().zip(lot.at(positions)) {
         if let Some(fields) = input.as_object_mut() {
             fields.insert("objectWriteTraceId".to_owned(), json!(entry.id));
         }
     }
-    Some(post(&format!("{path}/batch/create"), &json!({"inputs": inputs}), Effect::Creates))
 }
 
-fn create_input(entry: &Entry, engagement: Engagement) -> Option<Value> {
-    records::engagement_input(entry, engagement, entry.external_ids.get("contact")?)
-}
-
-/// Reads a plain create's or a batch's answer. What is in neither `results` nor `errors` may have been written.
-pub(super) fn read_create(lot: &mut Lot, call: &Call, engagement: Engagement, answer: &Answer, now: Timestamp) {
+/// Reads the answer of [`make_request`] or [`patch_request`]. What is in neither `results` nor `errors` may have been written.
+pub(super) fn read_made(lot: &mut Lot, call: &Call, made: Made, answer: &Answer, now: Timestamp) {
     let Some((response, body)) = success(answer) else {
-        return lot.fail_or_split(&call.entries, &errors::classify(answer, call.request.effect, now));
+        let outcome = about_the_property(lot, made, errors::classify(answer, call.request.effect, now));
+        return lot.fail_or_split(&call.entries, &outcome);
     };
     if body.get("results").is_none() && call.entries.len() == 1 {
         return match hostile::id(body.get("id")) {
-            Some(id) => created(lot, &call.entries, engagement, &id, &body),
+            Some(id) => is_made(lot, &call.entries, made, call.request.effect, &id, &body),
             None => lot.fail(&call.entries, &failure::unreadable(response, call.request.effect)),
         };
     }
     for &at in &call.entries {
         let Some(entry) = lot.entries.get(at) else { continue };
-        let result = hostile::list(&body, "results").iter().find(|result| is_result_of(result, entry, engagement));
+        let key = records::write_key(entry, lot.connection.id.as_str());
+        let field = unique_field(lot, made).map(|field| (field, key.as_str()));
+        let result = hostile::list(&body, "results").iter().find(|result| is_result_of(result, entry, made, field));
         let error = hostile::list(&body, "errors").iter().find(|error| is_error_of(error, entry));
         match (result.and_then(|r| Some((hostile::id(r.get("id"))?, r))), error) {
-            (Some((id, result)), _) => created(lot, &[at], engagement, &id, result),
-            (None, Some(item)) => lot.fail(&[at], &errors::classify_item(response, item, now)),
-            (None, None) => lot.fail(&[at], &missing(response, &body, now)),
+            (Some((id, result)), _) => is_made(lot, &[at], made, call.request.effect, &id, result),
+            (None, Some(item)) => {
+                let outcome = about_the_property(lot, made, errors::classify_item(response, item, now));
+                lot.fail(&[at], &outcome);
+            }
+            (None, None) => lot.fail(&[at], &missing(response, &body, call.request.effect, now)),
         }
     }
 }
 
+/// A refusal that names our unique property is not about the write: the property is gone, or no longer unique. The write
+/// goes again, by what a new probe finds; in doubt, because a lost answer of an earlier try was none while it had the property.
+fn about_the_property(lot: &Lot, made: Made, outcome: WriteOutcome) -> WriteOutcome {
+    let outcome = if made == Made::Deal { without_deals(outcome) } else { outcome };
+    match (unique_field(lot, made), outcome) {
+        (Some(field), WriteOutcome::Rejected(failure)) if failure.detail.contains(field) => {
+            let code = MECHANISM_GONE_CODE.to_owned();
+            WriteOutcome::Unknown(Failure { class: ErrorClass::UnknownOutcome, code, ..failure })
+        }
+        (_, outcome) => outcome,
+    }
+}
+
+/// The scopes for deals are optional: without them the write is refused, and the connection is as good as before.
+pub(super) fn without_deals(outcome: WriteOutcome) -> WriteOutcome {
+    match outcome {
+        WriteOutcome::Unauthorized(failure) if failure.code == "MISSING_SCOPES" => WriteOutcome::Rejected(failure),
+        outcome => outcome,
+    }
+}
+
 /// Neither written nor refused, as far as the answer says.
-fn missing(response: &Response, body: &Value, now: Timestamp) -> WriteOutcome {
+pub(super) fn missing(response: &Response, body: &Value, effect: Effect, now: Timestamp) -> WriteOutcome {
     let verdict = Verdict::new(
-        ErrorClass::UnknownOutcome,
+        failure::perhaps(effect),
         "missing_in_answer",
         "HubSpot's batch answer says nothing about this record",
     );
     verdict.outcome(Some(response.status), errors::correlation_id(response, Some(body)), now)
 }
 
-fn created(lot: &mut Lot, positions: &[usize], engagement: Engagement, id: &str, result: &Value) {
+fn is_made(lot: &mut Lot, positions: &[usize], made: Made, effect: Effect, id: &str, result: &Value) {
     lot.each(positions, |entry| {
-        entry.external_ids.insert(engagement.key().to_owned(), id.to_owned());
+        entry.external_ids.insert(made.key().to_owned(), id.to_owned());
         entry.response = Some(hostile::kept(result));
-        entry.outcome = Some(WriteOutcome::Applied);
+        entry.stage.group = 0;
+        // Creates carry their associations; upserts and changes cannot.
+        if effect == Effect::Creates {
+            entry.stage.ties = ALL_TIED;
+        }
     });
 }
 
-/// The trace id is optional in results; the marker in the text is not.
-fn is_result_of(result: &Value, entry: &Entry, engagement: Engagement) -> bool {
-    hostile::text(result, "objectWriteTraceId") == Some(entry.id.as_str()) || has_marker(result, entry, engagement)
+/// The trace id is optional in results; our property, the marker in the text and a patched deal's id are not.
+fn is_result_of(result: &Value, entry: &Entry, made: Made, field: Option<(&str, &str)>) -> bool {
+    let properties = result.get("properties").unwrap_or(&Value::Null);
+    hostile::text(result, "objectWriteTraceId") == Some(entry.id.as_str())
+        || field.is_some_and(|(name, key)| hostile::text(properties, name) == Some(key))
+        || made == Made::Deal
+            && entry.deal_external_id.is_some()
+            && hostile::id(result.get("id")) == entry.deal_external_id
+        || has_marker(result, entry, made)
 }
 
 /// Whether a record carries this write's marker.
-pub(super) fn has_marker(record: &Value, entry: &Entry, engagement: Engagement) -> bool {
-    let text = record.get("properties").and_then(|p| hostile::text(p, engagement.body_property()));
+pub(super) fn has_marker(record: &Value, entry: &Entry, made: Made) -> bool {
+    let text = record.get("properties").and_then(|p| hostile::text(p, made.marker_property()));
     text.is_some_and(|text| text.contains(&entry.marker()))
 }
 
 fn is_error_of(error: &Value, entry: &Entry) -> bool {
     let context = error.get("context").unwrap_or(&Value::Null);
-    hostile::list(context, "objectWriteTraceId").iter().any(|id| id.as_str() == Some(entry.id.as_str()))
+    let names = |key: &str, id: Option<&str>| {
+        hostile::list(context, key).iter().any(|item| item.as_str() == id && id.is_some())
+    };
+    // An unknown deal is told by its id alone.
+    names("objectWriteTraceId", Some(entry.id.as_str())) || names("ids", entry.deal_external_id.as_deref())
 }
 
 pub(super) fn post(path: &str, body: &Value, effect: Effect) -> Request {

@@ -20,6 +20,16 @@ pub(super) fn associations(rest: &str) -> String {
     format!("{API}/crm/associations/{HUBSPOT_API_VERSION}/{rest}")
 }
 
+/// `https://api.hubapi.com/crm/properties/2026-03/{rest}`.
+pub(super) fn properties(rest: &str) -> String {
+    format!("{API}/crm/properties/{HUBSPOT_API_VERSION}/{rest}")
+}
+
+/// The pipelines of deals, with their stages.
+pub(super) fn pipelines() -> String {
+    format!("{API}/crm/pipelines/{HUBSPOT_API_VERSION}/deals")
+}
+
 /// `https://api.hubapi.com/oauth/2026-03/{rest}`.
 pub(super) fn oauth(rest: &str) -> String {
     format!("{API}/oauth/{HUBSPOT_API_VERSION}/{rest}")

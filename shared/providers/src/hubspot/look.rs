@@ -1,12 +1,13 @@
-//! Looking for what earlier, unanswered tries may have made: the contacts' tasks or notes, compared by our marker (providers
-//! reference 1.14, way D), for many entries in one call.
+//! Looking for what earlier, unanswered tries may have made: first the contacts' tasks or notes, compared by our marker
+//! (providers reference 1.14, way D), for many entries in one call; then the search index (`search`).
 //!
-//! Associations are listed directly, not by the search index, which lags. The proof is as good as that list: that it shows
-//! a record as soon as its create was answered is not confirmed by HubSpot, which is why flows wait before they look.
+//! Both must agree before anything is created again. Lists of associations are not the index, but that they show a record as
+//! soon as its create was answered is not confirmed; the index is known to lag. Nor is what an answer leaves out proof of
+//! anything: every record that was asked for must come back, or be named as missing.
 //! Record ids do not grow strictly with time (recorded ones do not), so all of a contact's records are compared.
 
 use super::batch::{has_marker, success};
-use super::records::Engagement;
+use super::records::Made;
 use super::{errors, hosts};
 use crate::failure::{self, Verdict};
 use crate::hostile;
@@ -23,21 +24,34 @@ const RECORDS_MAX: usize = 1_500;
 const COMPARE_MAX: usize = 100;
 
 /// Entries of this kind whose contact's records are to be listed.
-pub(super) fn is_listing(entry: &Entry, engagement: Engagement) -> bool {
-    is_for(entry, engagement) && matches!(entry.stage.look, Look::Ahead | Look::Listing { .. })
+pub(super) fn is_listing(entry: &Entry, made: Made) -> bool {
+    is_for(entry, made) && matches!(entry.stage.look, Look::Ahead | Look::Listing { .. })
 }
 
 /// Entries of this kind whose listed records are to be compared.
-pub(super) fn is_comparing(entry: &Entry, engagement: Engagement) -> bool {
-    is_for(entry, engagement) && matches!(entry.stage.look, Look::Comparing { .. })
+pub(super) fn is_comparing(entry: &Entry, made: Made) -> bool {
+    is_for(entry, made) && matches!(entry.stage.look, Look::Comparing { .. })
 }
 
-fn is_for(entry: &Entry, engagement: Engagement) -> bool {
-    entry.is_unproven() && Engagement::of(entry.write.action) == Some(engagement)
+/// Entries of this kind that are to be searched for: what has a contact after its records were listed and compared, what
+/// has none at once.
+pub(super) fn is_searching(entry: &Entry, made: Made) -> bool {
+    is_for(entry, made) && matches!(entry.stage.look, Look::Searching { .. })
+}
+
+fn is_for(entry: &Entry, made: Made) -> bool {
+    entry.is_unproven() && Made::of(entry.write.action) == Some(made) && !entry.has(made.key())
+}
+
+/// Begins the look: a record that is tied to no contact is in no contact's list.
+pub(super) fn begin(entry: &mut Entry) {
+    if entry.stage.look == Look::Ahead && entry.write.contact.is_none() {
+        entry.stage.look = Look::SEARCHING;
+    }
 }
 
 /// The tasks or notes of these entries' contacts, a page of each (2026-03 documentation: `after` goes beside the `id`).
-pub(super) fn list_request(lot: &Lot, positions: &[usize], engagement: Engagement) -> Request {
+pub(super) fn list_request(lot: &Lot, positions: &[usize], made: Made) -> Request {
     let mut inputs: Vec<Value> = Vec::new();
     for entry in lot.at(positions) {
         let Some(contact) = entry.external_ids.get("contact") else { continue };
@@ -49,7 +63,7 @@ pub(super) fn list_request(lot: &Lot, positions: &[usize], engagement: Engagemen
             inputs.push(input);
         }
     }
-    let url = hosts::associations(&format!("contacts/{}/batch/read", engagement.path()));
+    let url = hosts::associations(&format!("contacts/{}/batch/read", made.path()));
     Request::new(Method::Post, url, Body::Json(json!({"inputs": inputs}).to_string()), Effect::Reads)
 }
 
@@ -134,7 +148,7 @@ fn comparing(mut ids: Vec<String>, all: bool) -> Look {
     ids.dedup();
     let cut = ids.len().saturating_sub(RECORDS_MAX);
     let all = all && cut == 0;
-    if ids.is_empty() && all { Look::Over } else { Look::Comparing { ids: ids.split_off(cut), all } }
+    if ids.is_empty() && all { Look::SEARCHING } else { Look::Comparing { ids: ids.split_off(cut), all } }
 }
 
 /// The next records to compare: the first entries' first, as many as fit, and the positions they are of.
@@ -155,15 +169,15 @@ fn to_compare(lot: &Lot, positions: &[usize]) -> (Vec<String>, Vec<usize>) {
 }
 
 /// One batch of records with their text.
-pub(super) fn compare_request(lot: &Lot, positions: &[usize], engagement: Engagement) -> (Request, Vec<usize>) {
+pub(super) fn compare_request(lot: &Lot, positions: &[usize], made: Made) -> (Request, Vec<usize>) {
     let (asked, included) = to_compare(lot, positions);
     let inputs: Vec<Value> = asked.iter().map(|id| json!({"id": id})).collect();
-    let body = json!({"properties": [engagement.body_property()], "inputs": inputs});
-    (super::batch::post(&format!("{}/batch/read", engagement.path()), &body, Effect::Reads), included)
+    let body = json!({"properties": [made.marker_property()], "inputs": inputs});
+    (super::batch::post(&format!("{}/batch/read", made.path()), &body, Effect::Reads), included)
 }
 
-/// Compares: found is applied, the end of all of a contact's records is proof that there is none.
-pub(super) fn read_compare(lot: &mut Lot, call: &Call, engagement: Engagement, answer: &Answer, now: Timestamp) {
+/// Compares: what is found is there; when all of a contact's records were seen and none is ours, the index is asked.
+pub(super) fn read_compare(lot: &mut Lot, call: &Call, made: Made, answer: &Answer, now: Timestamp) {
     let Some((response, body)) = success(answer) else {
         return lot.fail(&call.entries, &errors::classify(answer, Effect::Reads, now));
     };
@@ -171,31 +185,51 @@ pub(super) fn read_compare(lot: &mut Lot, call: &Call, engagement: Engagement, a
     let Some(results) = body.get("results").and_then(Value::as_array) else {
         return lot.fail(&call.entries, &failure::unreadable(response, Effect::Reads));
     };
-    let (asked, _) = to_compare(lot, &call.entries);
-    let mut unfinished = Vec::new();
+    let seen = seen(&body, results, made);
+    let (mut too_long, mut stuck) = (Vec::new(), Vec::new());
     for &at in &call.entries {
         lot.each(&[at], |entry| {
-            let ours = results.iter().find(|record| has_marker(record, entry, engagement));
-            if let Some((id, record)) = ours.and_then(|r| Some((hostile::id(r.get("id"))?, r))) {
-                entry.external_ids.insert(engagement.key().to_owned(), id);
-                entry.response = Some(hostile::kept(record));
-                entry.outcome = Some(WriteOutcome::Applied);
+            if found(entry, made, results) {
                 return;
             }
-            if let Look::Comparing { ids, all } = &mut entry.stage.look {
-                ids.retain(|id| !asked.contains(id));
-                match (ids.is_empty(), *all) {
-                    (true, true) => entry.stage.look = Look::Over,
-                    (true, false) => unfinished.push(at),
-                    (false, _) => {}
-                }
+            let Look::Comparing { ids, all } = &mut entry.stage.look else { return };
+            let before = ids.len();
+            ids.retain(|id| !seen.contains(id));
+            match (ids.is_empty(), *all) {
+                (true, true) => entry.stage.look = Look::SEARCHING,
+                (true, false) => too_long.push(at),
+                (false, _) if ids.len() == before => stuck.push(at),
+                (false, _) => {}
             }
         });
     }
-    lot.fail(&unfinished, &too_long(response, now));
+    let words = "the contact has more tasks or notes than can be looked through for an earlier try's record";
+    lot.fail(&too_long, &no_proof(response, "history_too_long", words, now));
+    let words = "HubSpot left out records that were asked for, one of which may be an earlier try's";
+    lot.fail(&stuck, &no_proof(response, "incomplete_answer", words, now));
 }
 
-fn too_long(response: &Response, now: Timestamp) -> WriteOutcome {
-    let words = "the contact has more tasks or notes than can be looked through for an earlier try's record";
-    Verdict::new(ErrorClass::UnknownOutcome, "history_too_long", words).outcome(Some(response.status), None, now)
+/// The records an answer tells about: those in it with the text they were asked for, and those it names as missing (which
+/// were deleted since they were listed). One that is silently left out is asked for again.
+fn seen(body: &Value, results: &[Value], made: Made) -> Vec<String> {
+    let is_whole = |record: &&Value| record.get("properties").is_some_and(|p| p.get(made.marker_property()).is_some());
+    let missing = hostile::list(body, "errors").iter().filter_map(|error| error.get("context"));
+    let missing = missing.flat_map(|context| hostile::list(context, "ids")).filter_map(|id| hostile::id(Some(id)));
+    results.iter().filter(is_whole).filter_map(|record| hostile::id(record.get("id"))).chain(missing).collect()
+}
+
+/// Takes an earlier try's record over, if it is among these. It is tied again: who can tell how far that try came.
+pub(super) fn found(entry: &mut Entry, made: Made, records: &[Value]) -> bool {
+    let ours = records.iter().find(|record| has_marker(record, entry, made));
+    let Some((id, record)) = ours.and_then(|r| Some((hostile::id(r.get("id"))?, r))) else { return false };
+    entry.external_ids.insert(made.key().to_owned(), id);
+    entry.response = Some(hostile::kept(record));
+    entry.stage.look = Look::Over;
+    entry.stage.group = 0;
+    true
+}
+
+/// The look could not be brought to its end.
+pub(super) fn no_proof(response: &Response, code: &str, words: &str, now: Timestamp) -> WriteOutcome {
+    Verdict::new(ErrorClass::UnknownOutcome, code, words).outcome(Some(response.status), None, now)
 }

@@ -1,15 +1,20 @@
 //! The HubSpot adapter.
 //!
-//! Where things are: [`hosts`] and versions, `oauth`, `write` (which call next), `batch` (contacts, tasks and notes in as few
-//! calls as there can be), `look` (after a lost answer), `records` (our words as properties), [`errors`].
+//! Where things are: [`hosts`] and versions, `oauth`, [`probe`] (what the portal takes), `write` (which call next), `batch`
+//! (contacts, tasks, notes and deals in as few calls as there can be), `tie` (their associations), `deals` (their stages),
+//! `look` and `search` (after a lost answer), `records` (our words as properties), [`errors`].
 
 pub mod errors;
 pub mod hosts;
+pub mod probe;
 
 mod batch;
+mod deals;
 mod look;
 mod oauth;
 mod records;
+mod search;
+mod tie;
 mod write;
 
 use crate::failure::{self, Verdict};
@@ -21,7 +26,6 @@ use crate::probe::Probe;
 use crate::{Provider, hubspot, limits};
 use model::budget::Told;
 use model::connection::ConnectionFacts;
-use model::mechanisms::{Mechanism, RecordKind};
 use model::write::{ErrorClass, Failure};
 use model::{Crm, Secret, Timestamp};
 
@@ -115,10 +119,12 @@ impl Provider for HubSpot {
         write::dry_run(lot)
     }
 
-    /// Contacts are upserted by e-mail in every portal.
     fn probe_call(&self, probe: &mut Probe, _: &ConnectionFacts) -> Option<Request> {
-        probe.found.set(RecordKind::Contact, Mechanism::Upsert);
-        None
+        probe::next(probe)
+    }
+
+    fn read_probe(&self, probe: &mut Probe, answer: &Answer, _: &ConnectionFacts) {
+        probe::read(probe, answer);
     }
 
     fn health_request(&self, _: &ConnectionFacts) -> Request {

@@ -1,36 +1,44 @@
-//! Our words as HubSpot's properties (providers reference 1.6, 1.8).
+//! Our words as HubSpot's properties (providers reference 1.6 to 1.8).
 //!
 //! Every time in them is the write's own, never "now", so that a repeat is the same record.
 
 use crate::lot::Entry;
-use model::curated::{Action, Contact, Priority};
+use model::curated::{Action, Contact, Deal, Priority};
+use model::mechanisms::RecordKind;
 use serde_json::{Map, Value, json};
 
-/// What is tied to a contact.
+/// What a write makes besides the contact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Engagement {
+pub(super) enum Made {
     Task,
     Note,
+    Deal,
 }
 
-impl Engagement {
-    pub(super) const ALL: [Self; 2] = [Self::Task, Self::Note];
+impl Made {
+    pub(super) const ALL: [Self; 3] = [Self::Task, Self::Note, Self::Deal];
 
-    /// What a write makes besides the contact.
+    /// That of an action.
     pub(super) const fn of(action: Action) -> Option<Self> {
         match action {
-            Action::UpsertContact | Action::UpsertDeal => None,
+            Action::UpsertContact => None,
             Action::CreateTask => Some(Self::Task),
             Action::CreateWeeklyRollup => Some(Self::Note),
+            Action::UpsertDeal => Some(Self::Deal),
+        }
+    }
+
+    pub(super) const fn record_kind(self) -> RecordKind {
+        match self {
+            Self::Task => RecordKind::Task,
+            Self::Note => RecordKind::Note,
+            Self::Deal => RecordKind::Deal,
         }
     }
 
     /// Its key among the external ids.
     pub(super) const fn key(self) -> &'static str {
-        match self {
-            Self::Task => "task",
-            Self::Note => "note",
-        }
+        self.record_kind().as_str()
     }
 
     /// Its name in paths.
@@ -38,24 +46,55 @@ impl Engagement {
         match self {
             Self::Task => "tasks",
             Self::Note => "notes",
+            Self::Deal => "deals",
         }
     }
 
     /// The property that holds its text, and with it our marker.
-    pub(super) const fn body_property(self) -> &'static str {
+    pub(super) const fn marker_property(self) -> &'static str {
         match self {
             Self::Task => "hs_task_body",
             Self::Note => "hs_note_body",
+            Self::Deal => "description",
+        }
+    }
+
+    /// A property every portal has, whose group ours is put into.
+    pub(super) const fn neighbour(self) -> &'static str {
+        match self {
+            Self::Task => "hs_task_subject",
+            Self::Note => "hs_note_body",
+            Self::Deal => "dealname",
         }
     }
 
     /// The id of the association from it to a contact (the direction matters: 203 and 201 are the reverse ones).
+    ///
+    /// Constants, although HubSpot lists them per portal: the defined ones are the same in all of them, and the endpoint that
+    /// ties records afterwards needs none. Asking would cost a call to learn what is known.
     const fn to_contact(self) -> u16 {
         match self {
             Self::Task => 204,
             Self::Note => 202,
+            Self::Deal => 3,
         }
     }
+
+    /// The same, to a deal.
+    const fn to_deal(self) -> Option<u16> {
+        match self {
+            Self::Task => Some(216),
+            Self::Note => Some(214),
+            Self::Deal => None,
+        }
+    }
+}
+
+/// Whom and what the write's record is to be tied to: the contact's and the deal's id, as far as there are any.
+pub(super) fn partners(entry: &Entry) -> [Option<&str>; 2] {
+    let contact = entry.external_ids.get("contact").map(String::as_str);
+    let is_deal = entry.write.action == Action::UpsertDeal;
+    [contact, entry.deal_external_id.as_deref().filter(|_| !is_deal)]
 }
 
 /// The contact's properties that the write gives; what it does not give is left as it is.
@@ -77,14 +116,14 @@ pub(super) fn contact_properties(contact: &Contact) -> Map<String, Value> {
     properties
 }
 
-/// The create input of a write's task or note, tied to the contact. `None` when the write lacks that part.
-pub(super) fn engagement_input(entry: &Entry, engagement: Engagement, contact_id: &str) -> Option<Value> {
+/// The properties of a write's task, note or deal. `None` when the write lacks that part.
+pub(super) fn properties(entry: &Entry, made: Made) -> Option<Map<String, Value>> {
     let mut properties = Map::new();
     let mut put = |name: &str, value: &str| {
         properties.insert(name.to_owned(), json!(value));
     };
-    match engagement {
-        Engagement::Task => {
+    match made {
+        Made::Task => {
             let task = entry.write.task.as_ref()?;
             put("hs_timestamp", &task.due_at);
             put("hs_task_subject", &task.subject);
@@ -96,19 +135,57 @@ pub(super) fn engagement_input(entry: &Entry, engagement: Engagement, contact_id
                 put("hs_task_priority", priority_text(priority));
             }
         }
-        Engagement::Note => {
+        Made::Note => {
             let rollup = entry.write.rollup.as_ref()?;
             put("hs_timestamp", &rollup.week_of);
             put("hs_note_body", &body(Some(&rollup.text), entry));
         }
+        Made::Deal => {
+            let Deal { name, stage, pipeline, amount, close_date, .. } = entry.write.deal.as_ref()?;
+            put("dealname", name);
+            put("dealstage", stage);
+            for (property, value) in [("pipeline", pipeline), ("amount", amount), ("closedate", close_date)] {
+                if let Some(value) = value {
+                    put(property, value);
+                }
+            }
+        }
     }
-    Some(json!({
-        "properties": properties,
-        "associations": [{
-            "to": {"id": contact_id},
-            "types": [{"associationCategory": "HUBSPOT_DEFINED", "associationTypeId": engagement.to_contact()}],
-        }],
-    }))
+    Some(properties)
+}
+
+/// The create input of a write's record, tied to its contact and deal. A deal has no text of ours to hold the marker: it
+/// is its description, which people may change afterwards.
+pub(super) fn create_input(entry: &Entry, made: Made) -> Option<Value> {
+    let mut properties = properties(entry, made)?;
+    if made == Made::Deal {
+        properties.insert(made.marker_property().to_owned(), json!(entry.marker()));
+    }
+    let types = [Some(made.to_contact()), made.to_deal()];
+    let associations: Vec<Value> = partners(entry)
+        .into_iter()
+        .zip(types)
+        .filter_map(|(id, type_id)| {
+            let types = [json!({"associationCategory": "HUBSPOT_DEFINED", "associationTypeId": type_id?})];
+            Some(json!({"to": {"id": id?}, "types": types}))
+        })
+        .collect();
+    Some(json!({"properties": properties, "associations": associations}))
+}
+
+/// The value of our unique property: a task's or note's is the write's id. A deal's is the deal's own, so that every write
+/// about it is about one record; with the connection's id, because a portal may be connected to several workspaces. HubSpot
+/// compares such values without regard to case, our ids have regard: capitals are marked.
+pub(super) fn write_key(entry: &Entry, connection_id: &str) -> String {
+    let Some(deal) = &entry.write.deal else { return entry.id.to_string() };
+    let mut key = format!("{connection_id}:");
+    for c in deal.deal_id.chars() {
+        if c == '^' || c.is_uppercase() {
+            key.push('^');
+        }
+        key.push(c);
+    }
+    key
 }
 
 const fn priority_text(priority: Priority) -> &'static str {

@@ -49,6 +49,10 @@ pub fn entry(crm: Crm, number: usize, action: &str, email: &str) -> Entry {
         "create_weekly_rollup" => {
             write["rollup"] = json!({"week_of": "2026-11-16T00:00:00Z", "text": "Two deals moved"});
         }
+        "upsert_deal" => {
+            write["deal"] =
+                json!({"deal_id": format!("d_{number}"), "name": format!("Deal {number}"), "stage": "contractsent"});
+        }
         _ => {}
     }
     let write = CuratedWrite::from_json(&write).unwrap();
