@@ -15,6 +15,8 @@ pub const DATABASE: &str = "DB";
 pub const SHARD_PREFIX: &str = "SHARD_";
 /// The doorbell of the write processor.
 pub const WRITES_QUEUE: &str = "WRITES_QUEUE";
+/// Health checks, of the job that makes them.
+pub const CHECKS_QUEUE: &str = "CHECKS_QUEUE";
 /// The gates' namespace.
 pub const CONNECTION_GATE: &str = "CONNECTION_GATE";
 /// The cache: nothing in it is needed.
@@ -38,9 +40,9 @@ impl Bindings {
         self.open(name)
     }
 
-    /// The doorbell.
-    pub fn writes_queue(&self) -> Option<Queue> {
-        self.open(WRITES_QUEUE)
+    /// A queue that this Worker may send to.
+    pub fn queue(&self, name: &str) -> Option<Queue> {
+        self.open(name)
     }
 
     /// The gates.

@@ -27,13 +27,14 @@ use flows::{Error, World};
 use js_sys::JSON;
 use model::connection::ConnectionKey;
 use model::doorbell::{Doorbell, WRITES_PER_DOORBELL_MAX};
+use serde::de::DeserializeOwned;
 use worker::{Env, MessageExt, QueueRetryOptionsBuilder, RawMessage};
 
 use crate::log::Lines;
 use crate::{Ports, Uses, entry, log, waiting};
 
 /// A failed group's messages come back after this; the queue gives up after `max_retries` and the reconciler takes over.
-const RETRY_SECS: u32 = 10;
+pub(crate) const RETRY_SECS: u32 = 10;
 
 /// What the runtime hands to a consumer.
 pub type Batch = worker::MessageBatch<()>;
@@ -102,7 +103,7 @@ where
 fn group(worker: &'static str, batch: &Batch) -> Vec<Group> {
     let mut found = Vec::new();
     for message in batch.raw_iter() {
-        if let Some(doorbell) = read(&message) {
+        if let Some(doorbell) = read::<Doorbell>(&message) {
             found.push((doorbell, message));
         } else {
             Lines::new(worker, entry::random_id()).event("message_unreadable", &[]);
@@ -148,13 +149,13 @@ fn join(doorbells: Vec<Doorbell>) -> Vec<Doorbell> {
 }
 
 /// A body that is JSON text, or a value that JSON can write.
-fn read(message: &RawMessage) -> Option<Doorbell> {
+pub(crate) fn read<T: DeserializeOwned>(message: &RawMessage) -> Option<T> {
     let body = message.body();
     let text = body.as_string().or_else(|| JSON::stringify(&body).ok().map(String::from))?;
     serde_json::from_str(&text).ok()
 }
 
-fn settle(message: &RawMessage, heard: Heard) {
+pub(crate) fn settle(message: &RawMessage, heard: Heard) {
     match heard {
         Heard::Done => message.ack(),
         Heard::AgainAfterSecs(secs) => {

@@ -8,6 +8,7 @@ pub mod bindings;
 pub mod body;
 pub mod cache;
 pub mod caller;
+pub mod checks;
 pub mod claim;
 pub mod configuration;
 pub mod connect;
@@ -34,6 +35,7 @@ pub mod signatures;
 pub mod uses;
 pub mod waiting;
 
+pub use checks::check_rounds;
 pub use consume::{Batch, Heard, consume};
 pub use entry::{Door, ErrorPage, Incoming, Outgoing, Served, scheduled, serve};
 pub use ports::Ports;

@@ -1,4 +1,5 @@
-//! [`flows::world::Queue`] on Cloudflare Queues: doorbells as JSON messages, in as few `sendBatch` calls as its limits allow.
+//! [`flows::world::Queue`] on Cloudflare Queues: doorbells and health checks as JSON messages, in as few `sendBatch` calls as
+//! its limits allow.
 
 use std::rc::Rc;
 
@@ -6,10 +7,11 @@ use async_trait::async_trait;
 use flows::world::{Log, Queue, QueueUnavailable};
 use js_sys::{Array, JSON, Object, Reflect};
 use model::doorbell::Doorbell;
+use model::health::CheckRound;
 use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::JsFuture;
 
-use crate::bindings::Bindings;
+use crate::bindings::{Bindings, CHECKS_QUEUE, WRITES_QUEUE};
 use crate::js;
 use crate::log::Lines;
 
@@ -21,25 +23,52 @@ const BYTES_MAX: usize = 200_000;
 const DELAY_SECS_MAX: u32 = 12 * 3_600;
 
 /// The doorbell.
-pub struct WritesQueue {
-    bindings: Rc<Bindings>,
-    log: Rc<Lines>,
-}
+pub struct WritesQueue(Sender);
+
+/// Health checks.
+pub struct ChecksQueue(Sender);
 
 impl WritesQueue {
     /// The doorbell of a request.
     pub const fn new(bindings: Rc<Bindings>, log: Rc<Lines>) -> Self {
-        Self { bindings, log }
+        Self(Sender { bindings, log, binding: WRITES_QUEUE })
+    }
+}
+
+impl ChecksQueue {
+    /// The health checks of a run.
+    pub const fn new(bindings: Rc<Bindings>, log: Rc<Lines>) -> Self {
+        Self(Sender { bindings, log, binding: CHECKS_QUEUE })
+    }
+}
+
+/// Sends to one queue.
+struct Sender {
+    bindings: Rc<Bindings>,
+    log: Rc<Lines>,
+    binding: &'static str,
+}
+
+impl Sender {
+    /// Messages with their delays in seconds.
+    async fn send(&self, messages: impl Iterator<Item = (String, u32)>) -> Result<(), QueueUnavailable> {
+        for chunk in chunks(messages) {
+            self.send_chunk(&chunk).await.map_err(|thrown| {
+                self.log.event("queue_failed", &[("reason", &js::message(&thrown))]);
+                QueueUnavailable
+            })?;
+        }
+        Ok(())
     }
 
-    async fn send(&self, texts: &[String], delay_secs: u32) -> Result<(), JsValue> {
-        let queue = self.bindings.writes_queue().ok_or_else(|| JsValue::from_str("the queue is not bound"))?;
+    async fn send_chunk(&self, texts: &[(String, u32)]) -> Result<(), JsValue> {
+        let queue = self.bindings.queue(self.binding).ok_or_else(|| JsValue::from_str("the queue is not bound"))?;
         let messages = Array::new();
-        for text in texts {
+        for (text, delay_secs) in texts {
             let message = Object::new();
             Reflect::set(&message, &JsValue::from_str("body"), &JSON::parse(text)?)?;
             Reflect::set(&message, &JsValue::from_str("contentType"), &JsValue::from_str("json"))?;
-            let delay = JsValue::from_f64(f64::from(delay_secs.min(DELAY_SECS_MAX)));
+            let delay = JsValue::from_f64(f64::from((*delay_secs).min(DELAY_SECS_MAX)));
             Reflect::set(&message, &JsValue::from_str("delaySeconds"), &delay)?;
             messages.push(&message);
         }
@@ -50,29 +79,35 @@ impl WritesQueue {
 #[async_trait(?Send)]
 impl Queue for WritesQueue {
     async fn ring(&self, doorbells: Vec<Doorbell>, delay_secs: u32) -> Result<(), QueueUnavailable> {
-        for chunk in chunks(doorbells.iter().filter_map(|bell| serde_json::to_string(bell).ok())) {
-            self.send(&chunk, delay_secs).await.map_err(|thrown| {
-                self.log.event("queue_failed", &[("reason", &js::message(&thrown))]);
-                QueueUnavailable
-            })?;
-        }
-        Ok(())
+        self.0.send(doorbells.iter().filter_map(|bell| Some((serde_json::to_string(bell).ok()?, delay_secs)))).await
+    }
+}
+
+#[async_trait(?Send)]
+impl Queue for ChecksQueue {
+    async fn ring(&self, _: Vec<Doorbell>, _: u32) -> Result<(), QueueUnavailable> {
+        Err(QueueUnavailable)
+    }
+
+    async fn check(&self, rounds: Vec<(CheckRound, u32)>) -> Result<(), QueueUnavailable> {
+        self.0.send(rounds.iter().filter_map(|(round, delay)| Some((serde_json::to_string(round).ok()?, *delay)))).await
     }
 }
 
 /// Messages in order, in chunks within both limits.
-fn chunks(texts: impl Iterator<Item = String>) -> Vec<Vec<String>> {
-    let mut chunks: Vec<Vec<String>> = Vec::new();
+fn chunks(messages: impl Iterator<Item = (String, u32)>) -> Vec<Vec<(String, u32)>> {
+    let mut chunks: Vec<Vec<(String, u32)>> = Vec::new();
     let mut bytes = 0_usize;
-    for text in texts {
+    for message in messages {
+        let length = message.0.len();
         match chunks.last_mut() {
-            Some(chunk) if chunk.len() < MESSAGES_MAX && bytes + text.len() <= BYTES_MAX => {
-                bytes += text.len();
-                chunk.push(text);
+            Some(chunk) if chunk.len() < MESSAGES_MAX && bytes + length <= BYTES_MAX => {
+                bytes += length;
+                chunk.push(message);
             }
             _ => {
-                bytes = text.len();
-                chunks.push(vec![text]);
+                bytes = length;
+                chunks.push(vec![message]);
             }
         }
     }
@@ -85,11 +120,11 @@ mod tests {
 
     #[test]
     fn no_chunk_is_over_a_limit_and_none_is_lost() {
-        let small = chunks((0..250).map(|n| n.to_string()));
+        let small = chunks((0..250).map(|n| (n.to_string(), n)));
         assert_eq!(small.iter().map(Vec::len).collect::<Vec<_>>(), [100, 100, 50]);
-        let large = chunks((0..30).map(|_| "x".repeat(50_000)));
+        let large = chunks((0..30).map(|n| ("x".repeat(50_000), n)));
         assert!(large.iter().all(|chunk| chunk.len() <= MESSAGES_MAX));
-        assert!(large.iter().all(|chunk| chunk.iter().map(String::len).sum::<usize>() <= BYTES_MAX));
+        assert!(large.iter().all(|chunk| chunk.iter().map(|(text, _)| text.len()).sum::<usize>() <= BYTES_MAX));
         assert_eq!(large.iter().map(Vec::len).sum::<usize>(), 30);
         assert!(chunks(std::iter::empty()).is_empty());
     }

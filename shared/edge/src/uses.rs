@@ -18,7 +18,7 @@ use crate::configuration::{self, Configuration, ReadKeyring};
 use crate::gate::Gates;
 use crate::http::Fetch;
 use crate::log::Lines;
-use crate::queue::WritesQueue;
+use crate::queue::{ChecksQueue, WritesQueue};
 use crate::signatures::Jwks;
 
 /// What ports are made of.
@@ -91,6 +91,13 @@ impl Uses {
     #[must_use]
     pub const fn cache(mut self) -> Self {
         self.cache = |p| Box::new(Facts::new(p.bindings.clone()));
+        self
+    }
+
+    /// And the queue of health checks, instead of the doorbell.
+    #[must_use]
+    pub const fn checks(mut self) -> Self {
+        self.queue = |p| Box::new(ChecksQueue::new(p.bindings.clone(), p.log.clone()));
         self
     }
 

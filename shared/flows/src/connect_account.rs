@@ -5,6 +5,7 @@ use crate::own_account::{Changes, Refused, commit_owned};
 use crate::{Error, Tenant, World, audit};
 use crypto::{Aad, Column, vault};
 use model::connection::ConnectionKey;
+use model::health::next_check_of;
 use model::{ConnectionId, ConnectionStatus, Health, Secret, Timestamp};
 use serde_json::json;
 use store::Statement;
@@ -102,10 +103,11 @@ fn statements(
         connected_by: new.actor,
         at: world.now,
     };
+    let check_at = next_check_of(new.key, world.now);
     Ok(vec![
         connections::connect(&tenant.scope, &connected),
         event.append_if_changed(&tenant.scope),
-        connections::set_health_if_changed(&tenant.scope, crm, Health::Ok, None, world.now),
+        connections::set_health_if_changed(&tenant.scope, crm, Health::Ok, None, Some(check_at), world.now),
         connections::must_hold(&tenant.scope, crm, id, generation),
     ])
 }

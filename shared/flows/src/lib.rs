@@ -3,10 +3,12 @@
 //! In scope: the order in which things happen, and what is committed together. Out of scope: SQL text (`store`), a CRM's HTTP
 //! (`providers`), Cloudflare (`edge`), HTML (`pages`).
 
+pub mod alarm;
 pub mod audit;
 pub mod authenticate;
 pub mod authorize_install;
 pub mod change_policy;
+pub mod check_health;
 pub mod claim_install;
 pub mod decline_install;
 pub mod disconnect;
@@ -24,6 +26,7 @@ pub mod read_install;
 pub mod read_policy;
 pub mod read_session;
 pub mod read_writes;
+pub mod reconcile_connections;
 pub mod reconcile_writes;
 pub mod remove_attachments;
 pub mod reseal_tokens;

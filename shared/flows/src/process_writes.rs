@@ -9,7 +9,7 @@
 //! anything is created again. Two round trips to the database and one to the gate, whatever the lot's size.
 
 use crate::send_lot::{CALLS_PER_LOT_MAX, failure, send_lot};
-use crate::{Error, Tenant, World, audit};
+use crate::{Error, Tenant, World, alarm, audit};
 use crypto::random;
 use model::backoff::WRITES;
 use model::connection::{ConnectionFacts, ConnectionKey};
@@ -129,12 +129,14 @@ impl Lease {
             &self.id,
             json!({"crm": crm, "calls": calls, "writes": by_status_ids(crm, settled)}),
         )?;
+        let alarm = alarm::writes_failed(world, &tenant.scope, connection, &self.id, settled);
         let batch = || {
             let mut batch = vec![
                 writes::settle(&tenant.scope, crm, &self.id, settled, world.now),
                 event.append_if_changed(&tenant.scope),
-                writes::end_attempts(&tenant.scope, crm, &self.id, world.now, settled, calls, world.now),
             ];
+            batch.extend(alarm.clone());
+            batch.push(writes::end_attempts(&tenant.scope, crm, &self.id, world.now, settled, calls, world.now));
             batch.extend_from_slice(further);
             batch
         };

@@ -15,6 +15,7 @@ use crate::{Error, Tenant, World, audit};
 use crypto::{Column, mac, vault};
 use model::backoff::Schedule;
 use model::connection::{ConnectionFacts, ConnectionKey};
+use model::health::next_check_of;
 use model::oauth::SALESFORCE_SESSION_ASSUMED_SECS;
 use model::refresh::{REFRESH_LEASE_SECS, TOKEN_DEADLINE_MS};
 use model::{Health, Secret, Timestamp};
@@ -296,7 +297,14 @@ async fn heal(world: &World<'_>, key: &ConnectionKey, unsaved: &Unsaved) -> Resu
         .batch(vec![
             connections::heal_refresh(&tenant.scope, key.crm, &unsaved.refreshed(world.now)),
             event.append_if_changed(&tenant.scope),
-            connections::set_health_if_changed(&tenant.scope, key.crm, Health::Ok, None, world.now),
+            connections::set_health_if_changed(
+                &tenant.scope,
+                key.crm,
+                Health::Ok,
+                None,
+                Some(next_check_of(key, world.now)),
+                world.now,
+            ),
         ])
         .await?;
     Ok(store::db::nth(&outcomes, 0)?.changes > 0)

@@ -170,7 +170,7 @@ fn note_refusal(lot: &Lot, call: &Call, made: &mut Report) {
 }
 
 /// The headers by which CRMs tell their limits.
-fn limit_headers(headers: &[(String, String)]) -> Vec<(String, String)> {
+pub(crate) fn limit_headers(headers: &[(String, String)]) -> Vec<(String, String)> {
     headers.iter().filter(|(name, _)| limits::tells(name)).cloned().collect()
 }
 

@@ -6,6 +6,7 @@ use crypto::Keyring;
 use crypto::random::Random;
 use model::connection::ConnectionKey;
 use model::doorbell::Doorbell;
+use model::health::CheckRound;
 use model::{Crm, Secret, Timestamp, WorkspaceId};
 use providers::http::{Answer, Request};
 use providers::oauth::AppCredentials;
@@ -30,6 +31,11 @@ pub trait Http {
 pub trait Queue {
     /// Enqueues doorbells, to be heard after `delay_secs` (at most 12 hours).
     async fn ring(&self, doorbells: Vec<Doorbell>, delay_secs: u32) -> Result<(), QueueUnavailable>;
+
+    /// Enqueues health checks, each to be heard after its own seconds. Only the job that makes them has the queue for it.
+    async fn check(&self, rounds: Vec<(CheckRound, u32)>) -> Result<(), QueueUnavailable> {
+        if rounds.is_empty() { Ok(()) } else { Err(QueueUnavailable) }
+    }
 }
 
 /// The queue did not take the message (or took it and did not say so).

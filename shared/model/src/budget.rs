@@ -22,8 +22,21 @@ pub enum Purpose {
     Interactive,
     /// Queued writes.
     Writes,
-    /// Health checks, sync, backfill.
+    /// Sync, backfill.
     Background,
+    /// A health check: waits as background work does, and may also look at a connection that checks gave up.
+    Check,
+}
+
+impl Purpose {
+    /// Whose line it stands in.
+    #[must_use]
+    pub const fn in_line(self) -> Self {
+        match self {
+            Self::Check => Self::Background,
+            other => other,
+        }
+    }
 }
 
 /// Calls somebody means to make.
@@ -348,7 +361,7 @@ impl Daily {
     fn is_over(&self, purpose: Purpose) -> bool {
         let percent = match purpose {
             Purpose::Interactive => 100,
-            Purpose::Writes => 95,
+            Purpose::Writes | Purpose::Check => 95,
             Purpose::Background => 80,
         };
         u64::from(self.used) * 100 >= u64::from(self.max) * percent

@@ -81,6 +81,8 @@ ids! {
     AuditId = "ev_";
     /// An install from a CRM's marketplace.
     InstallId = "in_";
+    /// Something a person should know of.
+    AlarmId = "al_";
 }
 
 impl WriteId {

@@ -9,6 +9,7 @@ pub mod connection;
 pub mod crm;
 pub mod curated;
 pub mod doorbell;
+pub mod health;
 pub mod id;
 pub mod install;
 pub mod line;
@@ -23,7 +24,7 @@ pub mod write;
 
 pub use connection::{ConnectionStatus, Health};
 pub use crm::Crm;
-pub use id::{AttemptId, AuditId, ConnectionId, InstallId, UserId, WorkspaceId, WriteId};
+pub use id::{AlarmId, AttemptId, AuditId, ConnectionId, InstallId, UserId, WorkspaceId, WriteId};
 pub use install::InstallStatus;
 pub use role::Role;
 pub use secret::Secret;

@@ -62,7 +62,7 @@ impl Line {
         match purpose {
             Purpose::Interactive => {}
             Purpose::Writes => self.writes_served = self.writes_served.saturating_add(1),
-            Purpose::Background => self.writes_served = 0,
+            Purpose::Background | Purpose::Check => self.writes_served = 0,
         }
     }
 
@@ -117,7 +117,7 @@ impl Line {
     pub fn tell(&mut self, purpose: Purpose, calls: Calls, at: Timestamp, pace_ms: i64) -> Timestamp {
         let other = match purpose {
             Purpose::Writes => Some((Purpose::Background, WRITES_PER_TURN + 1, WRITES_PER_TURN)),
-            Purpose::Background => Some((Purpose::Writes, WRITES_PER_TURN + 1, 1)),
+            Purpose::Background | Purpose::Check => Some((Purpose::Writes, WRITES_PER_TURN + 1, 1)),
             Purpose::Interactive => None,
         };
         let pace_ms = match other {
@@ -140,7 +140,7 @@ impl Line {
         let [ordinary, searches] = match purpose {
             Purpose::Interactive => interactive,
             Purpose::Writes => writes,
-            Purpose::Background => background,
+            Purpose::Background | Purpose::Check => background,
         };
         if calls.searches > 0 { searches } else { ordinary }
     }

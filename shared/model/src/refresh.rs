@@ -37,6 +37,8 @@ pub enum Need {
     Token,
     /// Another token than the one of this generation: the CRM refused it.
     OtherThan(u64),
+    /// A token that works, also of a connection that health checks gave up: they see whether it works again.
+    Check,
     /// Nothing now; that the grant stays alive.
     KeepAlive,
 }
@@ -66,6 +68,8 @@ pub enum Holder {
 pub struct TokenFacts {
     /// Of the connection.
     pub status: ConnectionStatus,
+    /// Health checks made it an error: its tokens are kept.
+    pub given_up: bool,
     /// Of the stored token.
     pub generation: u64,
     /// When the access token ends, as far as known.
@@ -115,8 +119,8 @@ const LOOK_AGAIN_SECS: i64 = 5;
 pub fn next_step(facts: &TokenFacts, need: Need, now: Timestamp) -> Step {
     match facts.status {
         ConnectionStatus::Disconnected => return Step::NotConnected,
-        ConnectionStatus::Error => return Step::Reconnect,
-        ConnectionStatus::Connected => {}
+        ConnectionStatus::Error if !(facts.given_up && need == Need::Check) => return Step::Reconnect,
+        ConnectionStatus::Error | ConnectionStatus::Connected => {}
     }
     let refused = need == Need::OtherThan(facts.generation);
     if refused && facts.refused_at.is_some_and(|at| now < at.plus_secs(REFUSED_AGAIN_SECS)) {
@@ -160,6 +164,7 @@ mod tests {
     fn facts(lives_secs: i64) -> TokenFacts {
         TokenFacts {
             status: ConnectionStatus::Connected,
+            given_up: false,
             generation: 7,
             expires_at: Some(NOW.plus_secs(lives_secs)),
             stored_at: NOW.plus_secs(-1_000),
@@ -202,6 +207,21 @@ mod tests {
                 assert_eq!(next_step(&TokenFacts { status, ..facts(1_800) }, need, NOW), step);
             }
         }
+    }
+
+    #[test]
+    fn only_a_check_gets_at_a_connection_that_checks_gave_up() {
+        let given_up = TokenFacts { status: ConnectionStatus::Error, given_up: true, ..facts(1_800) };
+        for (need, step) in [
+            (Need::Check, using(TRUST_SECS)),
+            (Need::Token, Step::Reconnect),
+            (Need::OtherThan(7), Step::Reconnect),
+            (Need::KeepAlive, Step::Reconnect),
+        ] {
+            assert_eq!(next_step(&given_up, need, NOW), step, "{need:?}");
+        }
+        let dead = TokenFacts { status: ConnectionStatus::Error, ..facts(1_800) };
+        assert_eq!(next_step(&dead, Need::Check, NOW), Step::Reconnect);
     }
 
     #[test]

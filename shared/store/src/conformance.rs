@@ -145,7 +145,7 @@ async fn changes_is_seen_by_the_next_statement(db: &dyn Db) -> Result<(), String
         let outcomes = db
             .batch(vec![
                 connections::mark_error(&scope, Crm::Hubspot, &failed(generation)),
-                connections::set_health_if_changed(&scope, Crm::Hubspot, model::Health::Error, None, NOW),
+                connections::set_health_if_changed(&scope, Crm::Hubspot, model::Health::Error, None, None, NOW),
                 count(),
             ])
             .await

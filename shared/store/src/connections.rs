@@ -63,6 +63,10 @@ pub struct Connection {
     pub health_checked_at: Option<Timestamp>,
     /// From `connection_health`.
     pub consecutive_failures: Option<u32>,
+    /// From `connection_health`.
+    pub consecutive_refusals: Option<u32>,
+    /// From `connection_health`: when it is checked next.
+    pub check_at: Option<Timestamp>,
 }
 
 impl Connection {
@@ -90,7 +94,8 @@ pub fn select(scope: &WorkspaceScope, crm: Crm) -> Statement {
              c.scopes_json, c.access_token_sealed, c.refresh_token_sealed, c.expires_at, c.token_generation,
              c.refresh_started_at, c.refresh_id, c.token_refused_at, c.last_error_code, c.last_error, c.heartbeat_at,
              c.connected_at, c.updated_at, c.mechanisms_json, c.mechanisms_at,
-             h.status AS health, h.detail AS health_detail, h.checked_at AS health_checked_at, h.consecutive_failures
+             h.status AS health, h.detail AS health_detail, h.checked_at AS health_checked_at, h.consecutive_failures,
+             h.consecutive_refusals, h.check_at
          FROM crm_connections c
          LEFT JOIN connection_health h ON h.workspace_id = c.workspace_id AND h.crm = c.crm
          WHERE c.workspace_id = ?1 AND c.crm = ?2",
@@ -110,7 +115,8 @@ pub async fn list(db: &dyn Db, scope: &WorkspaceScope) -> Result<Vec<Connection>
              c.scopes_json, c.access_token_sealed, c.refresh_token_sealed, c.expires_at, c.token_generation,
              c.refresh_started_at, c.refresh_id, c.token_refused_at, c.last_error_code, c.last_error, c.heartbeat_at,
              c.connected_at, c.updated_at, c.mechanisms_json, c.mechanisms_at,
-             h.status AS health, h.detail AS health_detail, h.checked_at AS health_checked_at, h.consecutive_failures
+             h.status AS health, h.detail AS health_detail, h.checked_at AS health_checked_at, h.consecutive_failures,
+             h.consecutive_refusals, h.check_at
          FROM crm_connections c
          LEFT JOIN connection_health h ON h.workspace_id = c.workspace_id AND h.crm = c.crm
          WHERE c.workspace_id = ?1 ORDER BY c.crm LIMIT 10",
@@ -222,11 +228,13 @@ pub struct RefreshIntent<'a> {
 }
 
 /// Records that a refresh begins, before the call leaves: a crash after it is seen by the next caller. Changes nothing when
-/// the generation moved, the connection is not connected, or another refresh than the one found is open. Safe to repeat.
+/// the generation moved, the connection is not connected, or another refresh than the one found is open. Safe to repeat. A
+/// connection that health checks gave up keeps its tokens fresh: they look whether it works again.
 pub fn begin_refresh(scope: &WorkspaceScope, crm: Crm, intent: &RefreshIntent<'_>) -> Statement {
     Statement::new(
         "UPDATE crm_connections SET refresh_started_at = ?4, refresh_id = ?5
-         WHERE workspace_id = ?1 AND crm = ?2 AND token_generation = ?3 AND status = 'connected'
+         WHERE workspace_id = ?1 AND crm = ?2 AND token_generation = ?3
+             AND (status = 'connected' OR (status = 'error' AND last_error_code = 'access_refused'))
              AND (refresh_id IS ?6 OR refresh_id = ?5)",
         [
             Bind::from(scope.workspace_id().as_str()),
@@ -264,7 +272,8 @@ pub fn save_refresh(scope: &WorkspaceScope, crm: Crm, r: &Refreshed<'_>) -> Stat
         "UPDATE crm_connections SET access_token_sealed = ?4, refresh_token_sealed = ?5, expires_at = ?6,
              instance_url = COALESCE(?7, instance_url), token_generation = token_generation + 1,
              refresh_started_at = NULL, refresh_id = NULL, token_refused_at = ?9, heartbeat_at = ?8, updated_at = ?8
-         WHERE workspace_id = ?1 AND crm = ?2 AND token_generation = ?3 AND status = 'connected'",
+         WHERE workspace_id = ?1 AND crm = ?2 AND token_generation = ?3
+             AND (status = 'connected' OR (status = 'error' AND last_error_code = 'access_refused'))",
         refresh_binds(scope, crm, r),
     )
 }
@@ -321,12 +330,14 @@ pub struct Failed<'a> {
     pub at: Timestamp,
 }
 
-/// Marks the connection as needing a person, if it is connected, still has this generation and no other refresh is open.
+/// Marks the connection as needing a person, if it is connected (or given up by health checks only), still has this generation
+/// and no other refresh is open.
 pub fn mark_error(scope: &WorkspaceScope, crm: Crm, failed: &Failed<'_>) -> Statement {
     Statement::new(
         "UPDATE crm_connections SET status = 'error', last_error_code = ?4, last_error = ?5, refresh_started_at = NULL,
              refresh_id = NULL, updated_at = ?6
-         WHERE workspace_id = ?1 AND crm = ?2 AND token_generation = ?3 AND status = 'connected' AND refresh_id IS ?7",
+         WHERE workspace_id = ?1 AND crm = ?2 AND token_generation = ?3 AND refresh_id IS ?7
+             AND (status = 'connected' OR (status = 'error' AND last_error_code = 'access_refused'))",
         [
             Bind::from(scope.workspace_id().as_str()),
             crm.as_str().into(),
@@ -380,40 +391,32 @@ pub fn forget_mechanisms(scope: &WorkspaceScope, crm: Crm, found_at: Option<Time
     )
 }
 
-/// Sets the health; failures are counted while it is not ok.
-pub fn set_health(scope: &WorkspaceScope, crm: Crm, health: Health, detail: Option<&str>, at: Timestamp) -> Statement {
-    Statement::new(
-        "INSERT INTO connection_health (workspace_id, crm, status, detail, consecutive_failures, checked_at)
-         VALUES (?1, ?2, ?3, ?4, CASE WHEN ?3 = 'ok' THEN 0 ELSE 1 END, ?5)
-         ON CONFLICT (workspace_id, crm) DO UPDATE SET status = excluded.status, detail = excluded.detail,
-             consecutive_failures = CASE WHEN excluded.status = 'ok' THEN 0
-                 ELSE connection_health.consecutive_failures + 1 END,
-             checked_at = excluded.checked_at",
-        health_binds(scope, crm, health, detail, at),
-    )
-}
-
-/// Sets the health if the statement before it in the batch changed a row.
+/// Sets the health if the statement before it in the batch changed a row: what a connect, a refresh or the gate found. The
+/// connection is checked at `check_at`; none: not until somebody acts. Failures are counted while it is not ok.
 pub fn set_health_if_changed(
     scope: &WorkspaceScope,
     crm: Crm,
     health: Health,
     detail: Option<&str>,
+    check_at: Option<Timestamp>,
     at: Timestamp,
 ) -> Statement {
     Statement::new(
-        "INSERT INTO connection_health (workspace_id, crm, status, detail, consecutive_failures, checked_at)
-         SELECT ?1, ?2, ?3, ?4, CASE WHEN ?3 = 'ok' THEN 0 ELSE 1 END, ?5 WHERE changes() > 0
+        "INSERT INTO connection_health (workspace_id, crm, status, detail, consecutive_failures, checked_at, check_at)
+         SELECT ?1, ?2, ?3, ?4, CASE WHEN ?3 = 'ok' THEN 0 ELSE 1 END, ?5, ?6 WHERE changes() > 0
          ON CONFLICT (workspace_id, crm) DO UPDATE SET status = excluded.status, detail = excluded.detail,
              consecutive_failures = CASE WHEN excluded.status = 'ok' THEN 0
                  ELSE connection_health.consecutive_failures + 1 END,
-             checked_at = excluded.checked_at",
-        health_binds(scope, crm, health, detail, at),
+             consecutive_refusals = 0, checked_at = excluded.checked_at, check_at = excluded.check_at",
+        [
+            Bind::from(scope.workspace_id().as_str()),
+            crm.as_str().into(),
+            health.as_str().into(),
+            detail.into(),
+            at.into(),
+            check_at.into(),
+        ],
     )
-}
-
-fn health_binds(scope: &WorkspaceScope, crm: Crm, health: Health, detail: Option<&str>, at: Timestamp) -> [Bind; 5] {
-    [scope.workspace_id().as_str().into(), crm.as_str().into(), health.as_str().into(), detail.into(), at.into()]
 }
 
 /// Generations stay far below 2^53.

@@ -3,6 +3,7 @@
 //! In scope: statements as values, typed rows. Out of scope: deciding what to do; opening sealed columns; running SQL (the
 //! edge does it on D1, `stub-db` on SQLite). SQL stands nowhere else: `tests/house` looks.
 
+pub mod alarms;
 pub mod attachments;
 pub mod audit;
 pub mod conformance;
@@ -11,6 +12,7 @@ pub mod connections;
 pub mod crm_accounts;
 pub mod db;
 pub mod deals;
+pub mod health;
 pub mod install_events;
 pub mod messages;
 pub mod oauth_states;

@@ -6,6 +6,7 @@ use crypto::SeededRandom;
 use crypto::jwt::Unverified;
 use flows::world::{Cache, Clock, Http, KeysUnavailable, Log, Queue, QueueUnavailable, Shards, Signatures};
 use model::doorbell::Doorbell;
+use model::health::CheckRound;
 use model::{Secret, Timestamp};
 use providers::http::{Answer, Body, NoAnswer, Request, Response};
 use std::cell::{Cell, RefCell};
@@ -45,6 +46,8 @@ pub struct Ports {
     pub queue: RefCell<Vec<(Timestamp, Doorbell)>>,
     /// Facts about CRM accounts, and until when.
     pub cache: RefCell<BTreeMap<String, (Timestamp, String)>>,
+    /// Health checks and when they may be made.
+    pub checks: RefCell<Vec<(Timestamp, CheckRound)>>,
     /// Log lines.
     pub log: RefCell<Vec<String>>,
     /// Chance.
@@ -70,6 +73,7 @@ impl Ports {
             crm: RefCell::new(StubCrm::new(config)),
             queue: RefCell::default(),
             cache: RefCell::default(),
+            checks: RefCell::default(),
             log: RefCell::default(),
             random: SeededRandom::new(seed),
             calls: RefCell::default(),
@@ -106,6 +110,15 @@ impl Ports {
         let nth = calls.entry(port).or_default();
         *nth += 1;
         self.faults.borrow_mut().remove(&(port, *nth))
+    }
+
+    /// Takes the health checks that may be made by now.
+    pub fn hear_checks(&self) -> Vec<CheckRound> {
+        let now = self.now.get();
+        let mut checks = self.checks.borrow_mut();
+        let (due, later): (Vec<_>, Vec<_>) = checks.drain(..).partition(|(at, _)| *at <= now);
+        *checks = later;
+        due.into_iter().map(|(_, round)| round).collect()
     }
 
     /// Takes the doorbells that may be heard by now.
@@ -175,6 +188,16 @@ impl Queue for Ports {
         }
         let at = self.now.get().plus_secs(i64::from(delay_secs));
         self.queue.borrow_mut().extend(doorbells.into_iter().map(|doorbell| (at, doorbell)));
+        if fault == Some(Fault::After) { Err(QueueUnavailable) } else { Ok(()) }
+    }
+
+    async fn check(&self, rounds: Vec<(CheckRound, u32)>) -> Result<(), QueueUnavailable> {
+        let fault = self.next_fault(Port::Queue);
+        if fault == Some(Fault::Before) {
+            return Err(QueueUnavailable);
+        }
+        let timed = rounds.into_iter().map(|(round, delay)| (self.now.get().plus_secs(i64::from(delay)), round));
+        self.checks.borrow_mut().extend(timed);
         if fault == Some(Fault::After) { Err(QueueUnavailable) } else { Ok(()) }
     }
 }

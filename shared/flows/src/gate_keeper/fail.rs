@@ -2,7 +2,7 @@
 
 use super::{Dead, Keeper};
 use crate::gate::GateRefusal;
-use crate::{Error, World, audit};
+use crate::{Error, World, alarm, audit};
 use model::refresh::TRUST_SECS;
 use model::{Crm, Health};
 use serde_json::json;
@@ -88,7 +88,8 @@ async fn mark(
         .batch(vec![
             connections::mark_error(&tenant.scope, key.crm, &failed),
             event.append_if_changed(&tenant.scope),
-            connections::set_health_if_changed(&tenant.scope, key.crm, Health::Error, Some(&advice), world.now),
+            alarm::connection_failed(world, &tenant.scope, key, row.id.as_str(), dead.code)?,
+            connections::set_health_if_changed(&tenant.scope, key.crm, Health::Error, Some(&advice), None, world.now),
         ])
         .await?;
     Ok(store::db::nth(&outcomes, 0)?.changes > 0)

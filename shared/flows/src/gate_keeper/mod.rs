@@ -13,7 +13,7 @@ mod renew;
 mod settle;
 
 use crate::World;
-use crate::gate::{Admission, Ask, GateRefusal, Report};
+use crate::gate::{Admission, Ask, GateRefusal, Purpose, Report};
 use crate::open_token::Held;
 use crate::refresh_token::Unsaved;
 use async_trait::async_trait;
@@ -70,6 +70,8 @@ struct Keeper {
 struct State {
     /// The opened token, until when it is handed out without looking at its row.
     held: Option<(Held, Timestamp)>,
+    /// What is held is of a connection that health checks gave up: for checks alone.
+    for_checks: bool,
     /// A refusal that is repeated without looking, and until when.
     refusal: Option<(GateRefusal, Timestamp)>,
     /// The look at the row, the refresh, or the wait for one that is going on.
@@ -144,7 +146,7 @@ impl GateKeeper {
             match self.0.glance(ask) {
                 Glance::Admit(admission) => return Ok(admission),
                 Glance::Refuse(refusal) => return Err(refusal),
-                Glance::Unsettled => self.settled(ask.refused_generation.map_or(Need::Token, Need::OtherThan)).await?,
+                Glance::Unsettled => self.settled(need_of(ask)).await?,
             }
         }
         match self.0.glance(ask) {
@@ -196,12 +198,26 @@ impl GateKeeper {
     }
 }
 
+const fn need_of(ask: &Ask) -> Need {
+    match (ask.refused_generation, ask.purpose) {
+        (Some(generation), _) => Need::OtherThan(generation),
+        (None, Purpose::Check) => Need::Check,
+        (None, _) => Need::Token,
+    }
+}
+
 impl Keeper {
     fn glance(&self, ask: &Ask) -> Glance {
         let now = self.host.world().now;
         let state = self.state.borrow();
-        if let Some((refusal, _)) = state.refusal.as_ref().filter(|(_, until)| now < *until) {
+        let is_check = ask.purpose == Purpose::Check;
+        if let Some((refusal, _)) = state.refusal.as_ref().filter(|(_, until)| now < *until)
+            && !(is_check && *refusal == GateRefusal::Reconnect)
+        {
             return Glance::Refuse(refusal.clone());
+        }
+        if state.for_checks && !is_check {
+            return Glance::Unsettled;
         }
         let Some((held, look_again_at)) = &state.held else { return Glance::Unsettled };
         let refused = ask.refused_generation == Some(held.generation);

@@ -37,7 +37,7 @@ pub(super) async fn permit(keeper: &Rc<Keeper>, ask: &Ask) -> Result<Option<u64>
         return Ok(None);
     }
     let began = keeper.now();
-    let told = keeper.with_budget(|_, line, now| line.take_told(ask.purpose, calls, now));
+    let told = keeper.with_budget(|_, line, now| line.take_told(ask.purpose.in_line(), calls, now));
     let mut place: Option<Place> = None;
     loop {
         let at = match keeper.try_permit(ask.purpose, calls, place.as_ref().map(|place| place.ticket), told) {
@@ -46,11 +46,12 @@ pub(super) async fn permit(keeper: &Rc<Keeper>, ask: &Ask) -> Result<Option<u64>
         };
         if at > began.plus_ms(PARK_MS) {
             drop(place);
-            let at = keeper.with_budget(|budget, line, _| line.tell(ask.purpose, calls, at, budget.pace_ms(calls)));
+            let at = keeper
+                .with_budget(|budget, line, _| line.tell(ask.purpose.in_line(), calls, at, budget.pace_ms(calls)));
             return Err(GateRefusal::Wait(at));
         }
         if place.is_none() {
-            let ticket = keeper.state.borrow_mut().line.join(ask.purpose, calls);
+            let ticket = keeper.state.borrow_mut().line.join(ask.purpose.in_line(), calls);
             place = Some(Place { keeper: Rc::clone(keeper), ticket });
         }
         let wait_ms = u32::try_from(at.0.saturating_sub(keeper.now().0)).unwrap_or(1).max(1);
@@ -63,12 +64,12 @@ impl Keeper {
         let permit = self.with_budget(|budget, line, now| {
             if ticket.is_none() && !told {
                 // Those who were told a time come before those who come now.
-                let open_at = line.open_at(purpose, calls);
+                let open_at = line.open_at(purpose.in_line(), calls);
                 if open_at > now.plus_ms(PARK_MS) {
                     return Err(open_at);
                 }
             }
-            let permit = budget.take(purpose, calls, line.ahead(purpose, calls, ticket), now)?;
+            let permit = budget.take(purpose, calls, line.ahead(purpose.in_line(), calls, ticket), now)?;
             line.served(purpose);
             Ok(permit)
         });

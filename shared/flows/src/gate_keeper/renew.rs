@@ -66,12 +66,12 @@ impl Keeper {
                 self.log("token_refreshed", "ok");
                 let facts = TokenFacts { expires_at: Some(held.expires_at), ..self.token_facts(row) };
                 self.refresh_ended();
-                let look_again_at = match next_step(&facts, Need::Token, self.now()) {
+                let look_again_at = match next_step(&facts, Need::Check, self.now()) {
                     Step::Use { look_again_at } => look_again_at,
                     // A life shorter than the refresh-ahead: use it up.
                     _ => held.expires_at,
                 };
-                self.hold(held, look_again_at, epoch)
+                self.hold(held, row.status, look_again_at, epoch)
             }
             Ended::Moved => {
                 self.state.borrow_mut().own = None;

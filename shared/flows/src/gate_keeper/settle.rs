@@ -8,8 +8,9 @@ use super::{Dead, Keeper};
 use crate::gate::GateRefusal;
 use crate::open_token::{self, Held};
 use crate::{Error, World};
-use model::Timestamp;
+use model::health::ACCESS_REFUSED;
 use model::refresh::{Holder, Need, OpenRefresh, Step, TRUST_SECS, TokenFacts, USABLE_MARGIN_SECS, next_step};
+use model::{ConnectionStatus, Timestamp};
 use store::DbError;
 use store::connections::{self, Connection};
 
@@ -120,6 +121,7 @@ impl Keeper {
         let holder = own.map_or(Holder::Unknown, |own| if own.sent { Holder::OwnSent } else { Holder::OwnUnsent });
         TokenFacts {
             status: row.status,
+            given_up: row.last_error_code.as_deref() == Some(ACCESS_REFUSED),
             generation: row.token_generation,
             expires_at: row.expires_at,
             stored_at: row.updated_at,
@@ -137,15 +139,16 @@ impl Keeper {
             Some(held) => Held { facts: row.facts(), ..held },
             None => open(&world, &self.key, row)?,
         };
-        Ok(self.hold(held, look_again_at, epoch))
+        Ok(self.hold(held, row.status, look_again_at, epoch))
     }
 
-    pub(super) fn hold(&self, held: Held, look_again_at: Timestamp, epoch: u64) -> bool {
+    pub(super) fn hold(&self, held: Held, status: ConnectionStatus, look_again_at: Timestamp, epoch: u64) -> bool {
         let mut state = self.state.borrow_mut();
         if state.epoch != epoch {
             return false;
         }
         state.held = Some((held, look_again_at));
+        state.for_checks = status == ConnectionStatus::Error;
         state.refusal = None;
         true
     }
