@@ -42,6 +42,8 @@ fn expected() -> BTreeMap<&'static str, Vec<&'static str>> {
         ("reseal-tokens", vec![TOKENS]),
         // Removes what is old; nothing of it is sealed.
         ("purge-retention", vec![]),
+        // Takes its access tokens from the gate.
+        ("reconcile-connections", vec![]),
         // Rings the queue again.
         ("reconcile-crm-writes", vec![]),
     ])
