@@ -251,11 +251,13 @@ test("an install is declined by its own browser's form only: not from another si
 });
 
 test("a claimed install cannot be declined", async () => {
+  await conduit.fetch("crm-disconnect", { token: globex.service, json: { crm: "hubspot" } });
   const { browser } = await installed("hubspot");
   const cookie = browser.cookies.get("__Host-conduit-claim");
   const fields = declineFields((await browser.fetch(`${origin}/claim-install`, { headers: page })).text);
   await signedIn(browser, globex);
-  await post(browser, "/claim-install", (await claimPage(browser)).fields);
+  const claimed = await post(browser, "/claim-install", (await claimPage(browser)).fields);
+  assert.match(claimed.text, /is connected/);
   browser.cookies.set("__Host-conduit-claim", cookie);
   const answer = await unchanged(() => post(browser, "/functions/v1/crm-disconnect", fields, { accept: "application/json" }));
   assertRefused(answer, 409, "install_claimed");

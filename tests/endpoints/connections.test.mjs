@@ -59,7 +59,7 @@ for (const crm of crms) {
     assert.equal((await connection(acme, crm)).status, "disconnected");
     const events = await conduit.rows("SELECT actor FROM audit_events WHERE subject = ?1 AND event = 'connection_disconnected'", row.id);
     assert.deepEqual(events, [{ actor: "us_acme_admin" }]);
-    assert.deepEqual((await disconnect(crm, acme.service)).body, { revoked: false, was_connected: false });
+    assert.deepEqual((await disconnect(crm, acme.service)).body, { revoked: false, not_revoked: "no_tokens", was_connected: false });
     assert.equal((await conduit.rows("SELECT 1 FROM audit_events WHERE subject = ?1 AND event = 'connection_disconnected'", row.id)).length, 1);
   });
 
@@ -69,7 +69,7 @@ for (const crm of crms) {
       await standIn.fault({ match: { provider: crm }, ...fault });
       const answer = await disconnect(crm, acme.service);
       await standIn.clearFaults();
-      assert.deepEqual([answer.status, answer.body], [200, { revoked: false, was_connected: true }], answer.text);
+      assert.deepEqual([answer.status, answer.body], [200, { revoked: false, not_revoked: "unconfirmed", was_connected: true }], answer.text);
       const [row] = await conduit.rows("SELECT * FROM crm_connections WHERE workspace_id = ?1 AND crm = ?2", acme.workspace, crm);
       assert.deepEqual([row.status, row.access_token_sealed, row.refresh_token_sealed], ["disconnected", null, null]);
     }

@@ -62,13 +62,18 @@ async fn show(world: &World<'_>, request: &Request) -> Result<Reply, Error> {
 }
 
 fn link(crm: Crm, connections: &[ConnectionView]) -> Link<'_> {
-    let live = connections.iter().find(|c| c.crm == crm && c.status != ConnectionStatus::Disconnected);
+    let own = connections.iter().find(|connection| connection.crm == crm);
+    let (live, gone) = match own {
+        Some(connection) if connection.status == ConnectionStatus::Disconnected => (None, own),
+        _ => (own, None),
+    };
     let connected = live.map(|connection| {
         let account = connection.external_account_name.as_deref().unwrap_or(&connection.external_account_id);
         let advice = connection.last_error.as_ref().map(|e| e.advice.as_deref().unwrap_or("Reconnect it"));
         (account, advice)
     });
-    Link { crm: crm.as_str(), crm_title: crm.title(), connected }
+    let ended = gone.and_then(|connection| connection.last_error.as_ref()?.advice.as_deref());
+    Link { crm: crm.as_str(), crm_title: crm.title(), connected, ended }
 }
 
 /// The page of a refusal.

@@ -21,6 +21,7 @@ const FIELDS: &[&str] = &[
     "class",
     "code",
     "connection_id",
+    "connections",
     "count",
     "crm",
     "cron",

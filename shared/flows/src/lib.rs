@@ -35,10 +35,12 @@ pub mod send_lot;
 pub mod start_install;
 pub mod start_oauth;
 pub mod submit_writes;
+pub mod watch_installs;
 pub mod world;
 
 mod connect_account;
 mod end_grant;
+mod end_removed;
 mod exchange;
 mod install_tokens;
 mod open_token;

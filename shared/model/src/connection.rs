@@ -14,7 +14,7 @@ pub enum ConnectionStatus {
     Connected,
     /// The CRM refused the tokens; a person must reconnect. `last_error` says why.
     Error,
-    /// Disconnected on purpose; no tokens are held.
+    /// Disconnected on purpose, or because the app was removed in the CRM (`last_error` says so); no tokens are held.
     Disconnected,
 }
 

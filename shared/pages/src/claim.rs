@@ -203,6 +203,8 @@ pub struct Link<'a> {
     pub crm_title: &'a str,
     /// The account it is connected to, and, when something is wrong, what to do.
     pub connected: Option<(&'a str, Option<&'a str>)>,
+    /// Why it is no longer connected, when somebody else than the workspace ended it.
+    pub ended: Option<&'a str>,
 }
 
 /// The workspace's CRMs, each with the one thing that can be done about it.
@@ -230,7 +232,10 @@ fn row(link: &Link<'_>, token: &str) -> String {
         hidden("crm", link.crm)
     );
     let (state, forms) = match link.connected {
-        None => ("Not connected".to_owned(), start("Connect")),
+        None => {
+            let why = link.ended.map(|why| format!(". {}", escape(&sentence(why)))).unwrap_or_default();
+            (format!("Not connected{why}"), start("Connect"))
+        }
         Some((account, None)) => (format!("Connected to <bdi>{}</bdi>", escape(account)), end),
         Some((account, Some(advice))) => {
             let advice = escape(&sentence(advice));
@@ -256,7 +261,8 @@ mod tests {
         let account = Account { crm_title: HOSTILE, name: Some(HOSTILE), id: HOSTILE };
         let one = [Choice { id: HOSTILE, name: HOSTILE }];
         let two = [one[0], one[0]];
-        let link = Link { crm: HOSTILE, crm_title: HOSTILE, connected: Some((HOSTILE, Some(HOSTILE))) };
+        let link = Link { crm: HOSTILE, crm_title: HOSTILE, connected: Some((HOSTILE, Some(HOSTILE))), ended: None };
+        let ended = Link { connected: None, ended: Some(HOSTILE), ..link };
         let no = Decline { install_id: HOSTILE, form_token: HOSTILE };
         for page in [
             claim(&account, &visitor(HOSTILE, &one), &no),
@@ -266,7 +272,7 @@ mod tests {
             declined(&account, true),
             declined(&account, false),
             refused(HOSTILE, HOSTILE, HOSTILE, None, HOSTILE),
-            connections(&one[0], HOSTILE, &[link], None),
+            connections(&one[0], HOSTILE, &[link, ended], None),
         ] {
             let page = page.into_string();
             assert!(!page.contains("<script") && !page.contains("alert(\""), "{page}");
@@ -289,7 +295,7 @@ mod tests {
     fn every_form_carries_the_token_and_posts_to_a_path_of_ours() {
         let one = [Choice { id: "ws_a", name: "A" }];
         let account = Account { crm_title: "HubSpot", name: Some("Acme"), id: "4242" };
-        let link = |connected| Link { crm: "hubspot", crm_title: "HubSpot", connected };
+        let link = |connected| Link { crm: "hubspot", crm_title: "HubSpot", connected, ended: None };
         for page in [
             claim(&account, &visitor("tok", &one), &NO),
             confirm("hubspot", "HubSpot", None, &visitor("tok", &one)),
@@ -320,5 +326,19 @@ mod tests {
             assert_eq!(page.as_str().matches(">Decline</button>").count(), times, "{page}");
             assert_eq!(page.as_str().matches("name=\"form_token\" value=\"tok\"").count(), times, "{page}");
         }
+    }
+
+    #[test]
+    fn a_connection_that_the_crm_ended_says_why_and_can_be_made_again() {
+        let one = Choice { id: "ws_a", name: "A" };
+        let link = Link {
+            crm: "hubspot",
+            crm_title: "HubSpot",
+            connected: None,
+            ended: Some("the app was removed in HubSpot: connect again"),
+        };
+        let page = connections(&one, "tok", &[link], None).into_string();
+        assert!(page.contains("Not connected. The app was removed in HubSpot: connect again."), "{page}");
+        assert!(page.contains(">Connect</button>"));
     }
 }

@@ -26,7 +26,7 @@ fn pages_with_forms() -> Vec<Html> {
     let all = [Choice { id: "ws_a", name: "Acme Support" }, Choice { id: "ws_b", name: "Acme Sales" }];
     let visitor = |workspaces| Visitor { user: "us_ada", form_token: "t", workspaces };
     let salesforce = Account { crm_title: "Salesforce", name: None, id: "00DXX0000000001AAA" };
-    let link = |crm, crm_title, connected| Link { crm, crm_title, connected };
+    let link = |crm, crm_title, connected| Link { crm, crm_title, connected, ended: None };
     let links = [
         link("hubspot", "HubSpot", Some(("acme.example", None))),
         link("salesforce", "Salesforce", Some(("Acme", Some("HubSpot no longer accepts it: reconnect")))),

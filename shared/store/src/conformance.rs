@@ -16,8 +16,10 @@ use serde_json::json;
 
 use installs::{
     a_claim_is_won_once_and_fails_its_whole_batch_otherwise, a_declined_install_is_over_unless_it_is_being_claimed,
-    a_link_opens_once_in_time_and_its_session_ends, a_renewal_is_begun_once_and_saved_for_the_generation_it_spent,
-    a_second_install_refreshes_the_first, an_account_has_one_workspace, an_install_is_sealed_again_only_as_it_was_read,
+    a_journals_cursor_moves_on_only_from_where_it_was_found, a_link_opens_once_in_time_and_its_session_ends,
+    a_removal_ends_what_was_there_before_it_and_nothing_else,
+    a_renewal_is_begun_once_and_saved_for_the_generation_it_spent, a_second_install_refreshes_the_first,
+    an_account_has_one_workspace, an_install_is_sealed_again_only_as_it_was_read,
     what_ended_is_listed_erased_and_deleted,
 };
 
@@ -73,6 +75,8 @@ pub async fn run_all(db: &dyn Db) -> (usize, Vec<Failure>) {
         a_declined_install_is_over_unless_it_is_being_claimed,
         a_renewal_is_begun_once_and_saved_for_the_generation_it_spent,
         an_install_is_sealed_again_only_as_it_was_read,
+        a_journals_cursor_moves_on_only_from_where_it_was_found,
+        a_removal_ends_what_was_there_before_it_and_nothing_else,
         a_link_opens_once_in_time_and_its_session_ends,
         a_policy_is_compared_and_set,
     );

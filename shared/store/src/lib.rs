@@ -14,6 +14,7 @@ pub mod db;
 pub mod deals;
 pub mod health;
 pub mod install_events;
+pub mod journal_cursors;
 pub mod messages;
 pub mod oauth_states;
 pub mod pending_installs;
@@ -22,6 +23,7 @@ pub mod resealing;
 pub mod retention;
 pub mod retention_policies;
 pub mod scope;
+pub mod uninstalls;
 pub mod workspaces;
 pub mod writes;
 

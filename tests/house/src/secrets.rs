@@ -28,6 +28,8 @@ fn expected() -> BTreeMap<&'static str, Vec<&'static str>> {
         ("connect-sessions", vec![CALLERS]),
         // Opens the tokens of installs nobody claimed, to revoke them as the app.
         ("purge-installs", [TOKENS].into_iter().chain(both_apps()).collect()),
+        // Reads the app's journal as the app. It erases tokens, and cannot open one.
+        ("watch-installs", HUBSPOT.to_vec()),
         // Know who asks.
         ("crm-connections", vec![CALLERS]),
         ("crm-writes", vec![CALLERS]),

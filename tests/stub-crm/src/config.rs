@@ -142,6 +142,8 @@ pub struct Switches {
     pub hubspot_shuffle: bool,
     /// Whether data calls check the token's scopes.
     pub hubspot_check_scopes: bool,
+    /// Whether the journal says 404, and not 204, when nothing is newer.
+    pub hubspot_journal_404: bool,
     /// Refresh-token rotation.
     pub salesforce_rotation: Rotation,
     /// Idle time after which a session dies.
@@ -186,6 +188,7 @@ impl Default for Switches {
             hubspot_incomplete_reads: 0,
             hubspot_shuffle: true,
             hubspot_check_scopes: true,
+            hubspot_journal_404: false,
             salesforce_rotation: Rotation::Off,
             salesforce_session_secs: 7200,
             salesforce_key_field: KeyField::Absent,

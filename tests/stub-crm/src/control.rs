@@ -27,6 +27,7 @@ impl StubCrm {
             ("GET", ["stand-in", "faults"]) => Ok(self.faults_answer()),
             ("POST", ["stand-in", "faults"]) => self.set_faults(call),
             ("POST", ["stand-in", "clock"]) => self.set_clock(call),
+            ("POST", ["stand-in", "uninstall", hub]) => Ok(self.uninstall(call, hub)),
             ("POST", ["stand-in", "convert-lead", id]) => match self.salesforce.convert(id, call.now_ms) {
                 Some(contact) => Ok(Answer::json(200, &json!({"contact": contact}))),
                 None => Err(Answer::json(404, &json!({"error": "no such lead"}))),
@@ -34,6 +35,14 @@ impl StubCrm {
             ("POST", ["stand-in", "reset"]) => Ok(self.reset(call)),
             _ => Err(Answer::json(404, &json!({"error": "the control plane has no such path"}))),
         }
+    }
+
+    /// A person removes the app in the settings of a `HubSpot` account.
+    fn uninstall(&mut self, call: &Call<'_>, hub: &str) -> Answer {
+        let client_id = self.config.hubspot.client_id.clone();
+        let (hubspot, _, mut env) = self.parts(call.now_ms);
+        hubspot.remove_app(hub, &client_id, &mut env);
+        Answer::json(200, &json!({"uninstalled": hub}))
     }
 
     fn set_faults(&mut self, call: &Call<'_>) -> Reply {

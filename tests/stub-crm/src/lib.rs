@@ -100,7 +100,9 @@ impl StubCrm {
             None | Some("stand-in") => return self.control(&call),
             Some("marketplace") => return self.marketplace(&call),
             Some("services" | "id") => "salesforce",
-            Some("oauth" | "crm" | "account-info" | "appinstalls") => "hubspot",
+            Some("oauth" | "crm" | "account-info" | "appinstalls" | "webhooks-journal" | "hubspot-journal") => {
+                "hubspot"
+            }
             Some(_) => return Answer::text(404, "The stand-in has nothing at this path."),
         };
         let fault = faults::take(&mut self.faults, provider, &call);

@@ -40,6 +40,34 @@ pub(super) fn uninstall() -> String {
     format!("{API}/appinstalls/{HUBSPOT_API_VERSION}/external-install")
 }
 
+/// `https://api.hubapi.com/webhooks-journal/{part}/2026-03{rest}`: `journal` or `subscriptions`.
+pub(super) fn journal(part: &str, rest: &str) -> String {
+    format!("{API}/webhooks-journal/{part}/{HUBSPOT_API_VERSION}{rest}")
+}
+
+/// Where the journal's files may be: HubSpot's own hosts, and Amazon's S3, as a bucket's path or as its host, with a region or
+/// without. Which of them a deployment of HubSpot's uses is not confirmed. Compared as text, as [`return_url`] is; no port, no
+/// user info, no other service of Amazon's.
+pub fn journal_file(text: &str) -> Option<&str> {
+    let rest = text.strip_prefix("https://")?;
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let host = rest.get(..end)?;
+    let named = |name: &str| {
+        (1..=63).contains(&name.len())
+            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    };
+    let labels: Vec<&str> = host.split('.').collect();
+    let own = match labels.as_slice() {
+        [.., "s3", region, "amazonaws", "com"] => named(region),
+        [.., "s3", "amazonaws", "com"] | [_, "hubspot" | "hubapi", "com"] => true,
+        _ => false,
+    };
+    let plain = text
+        .chars()
+        .all(|c| c.is_ascii_graphic() && !matches!(c, '\\' | '"' | '<' | '>' | '#' | '^' | '`' | '{' | '|' | '}'));
+    (own && labels.iter().all(|label| named(label)) && text.len() <= 4_096 && plain).then_some(text)
+}
+
 /// The portal's own description: the cheapest authenticated call.
 pub(super) fn account_info() -> String {
     format!("{API}/account-info/{HUBSPOT_API_VERSION}/details")
@@ -63,7 +91,7 @@ pub fn return_url(text: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::return_url;
+    use super::{journal_file, return_url};
 
     #[test]
     fn only_hubspots_own_app_is_returned_to() {
@@ -99,5 +127,44 @@ mod tests {
             assert_eq!(return_url(bad), None, "{bad}");
         }
         assert_eq!(return_url(&format!("https://app.hubspot.com/{}", "a".repeat(2_048))), None);
+    }
+
+    #[test]
+    fn a_journals_file_is_fetched_from_hubspots_hosts_and_s3_only() {
+        for good in [
+            "https://s3.amazonaws.com/bucket/path/file.json?X-Amz-Signature=a%2Fb",
+            "https://s3.us-east-1.amazonaws.com/bucket/file.json",
+            "https://hubspot-journal.s3.amazonaws.com/file.json",
+            "https://hubspot-journal.s3.eu-central-1.amazonaws.com/file.json",
+            "https://api.hubapi.com/files/1",
+            "https://journal.hubspot.com/1",
+        ] {
+            assert_eq!(journal_file(good), Some(good));
+        }
+        for bad in [
+            "http://s3.amazonaws.com/bucket",
+            "https://s3.amazonaws.com.evil.example/",
+            "https://s3.amazonaws.com@evil.example/",
+            "https://evil.example@s3.amazonaws.com/",
+            "https://s3.amazonaws.com:8443/",
+            "https://s3.amazonaws.com\\@evil.example/",
+            "https://ec2.amazonaws.com/",
+            "https://x.execute-api.us-east-1.amazonaws.com/",
+            "https://s3.evil.example/",
+            "https://evil-s3.amazonaws.com/",
+            "https://amazonaws.com/",
+            "https://.s3.amazonaws.com/",
+            "https://169.254.169.254/latest/meta-data",
+            "https://localhost/",
+            "https://hubapi.com/",
+            "https://api.hubapi.com.evil.example/",
+            "https://a.b.hubapi.com/",
+            "https://S3.amazonaws.com/",
+            "//s3.amazonaws.com/",
+            "file:///etc/passwd",
+            "",
+        ] {
+            assert_eq!(journal_file(bad), None, "{bad}");
+        }
     }
 }

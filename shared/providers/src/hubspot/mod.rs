@@ -2,10 +2,12 @@
 //!
 //! Where things are: [`hosts`] and versions, `oauth`, [`probe`] (what the portal takes), `write` (which call next), `batch`
 //! (contacts, tasks, notes and deals in as few calls as there can be), `tie` (their associations), `deals` (their stages),
-//! `look` and `search` (after a lost answer), `records` (our words as properties), [`errors`].
+//! `look` and `search` (after a lost answer), `records` (our words as properties), [`journal`] (installs
+//! and removals), [`errors`].
 
 pub mod errors;
 pub mod hosts;
+pub mod journal;
 pub mod probe;
 
 mod batch;

@@ -5,7 +5,7 @@ use crate::connect_sessions::{self, NewLink, Unusable};
 use crate::db::{Db, DbError, run};
 use crate::pending_installs::{self, Claim, Install, Parked, Renewed};
 use crate::resealing::{self, InstallResealed};
-use crate::{connections, crm_accounts, workspaces};
+use crate::{connections, crm_accounts, journal_cursors, uninstalls, workspaces};
 use model::install::{Page, Proof};
 use model::{ConnectionId, Crm, InstallId, InstallStatus, Role, Timestamp, UserId};
 
@@ -285,5 +285,72 @@ pub(super) async fn an_install_is_sealed_again_only_as_it_was_read(db: &dyn Db) 
     let left = resealing::list_installs_sealed_otherwise(db, "v2.", None, 1_000).await.map_err(words)?;
     let left: Vec<&str> = left.iter().map(|row| row.id.as_str()).filter(|id| id.starts_with("in_seal")).collect();
     ensure!(left == ["in_seal2"], "{left:?}");
+    Ok(())
+}
+
+pub(super) async fn a_journals_cursor_moves_on_only_from_where_it_was_found(db: &dyn Db) -> Result<(), String> {
+    let crm = Crm::Salesforce;
+    let seen = journal_cursors::fetch(db, crm).await.map_err(words)?;
+    ensure!(seen.is_none(), "{seen:?}");
+    run(db, journal_cursors::note_subscribed(crm, NOW)).await.map_err(words)?;
+    for (from, to, changes, why) in [
+        (None, Some("a"), 1, "the first"),
+        (None, Some("b"), 0, "a run that began at the same time"),
+        (Some("a"), Some("b"), 1, "the next"),
+        (Some("b"), None, 1, "anew"),
+        (None, Some("c"), 1, "from the earliest"),
+    ] {
+        let seen = run(db, journal_cursors::advance(crm, from, to, END)).await.map_err(words)?.changes;
+        ensure!(seen == changes, "{why}: {seen}");
+    }
+    let seen = journal_cursors::fetch(db, crm).await.map_err(words)?.ok_or("no cursor")?;
+    let expected =
+        journal_cursors::Cursor { read_after: Some("c".to_owned()), read_at: Some(END), subscribed_at: Some(NOW) };
+    ensure!(seen == expected, "{seen:?}");
+    Ok(())
+}
+
+pub(super) async fn a_removal_ends_what_was_there_before_it_and_nothing_else(db: &dyn Db) -> Result<(), String> {
+    let ours = workspace(db, "ws_removed").await?;
+    let theirs = workspace(db, "ws_kept").await?;
+    connect(db, &ours, Crm::Hubspot, "970", 1).await?;
+    connect(db, &theirs, Crm::Hubspot, "971", 1).await?;
+    let found = uninstalls::list_connected(db, Crm::Hubspot, "[\"970\",\"972\"]", 10).await.map_err(words)?;
+    ensure!(found.len() == 1 && found.iter().all(|c| c.workspace_id == *ours.workspace_id()), "{found:?}");
+    let removal = |removed_at| uninstalls::Removal {
+        external_account_id: "970",
+        removed_at,
+        code: "app_uninstalled",
+        advice: "connect again",
+        at: END,
+    };
+    let take = crm_accounts::take(Crm::Hubspot, "970", ours.workspace_id(), NOW);
+    run(db, take).await.map_err(words)?;
+    for (removed_at, changes, why) in
+        [(NOW.plus_secs(-1), 0, "before it was connected"), (NOW, 1, "since"), (END, 0, "again")]
+    {
+        let batch = vec![
+            uninstalls::disconnect(&ours, Crm::Hubspot, &removal(removed_at)),
+            uninstalls::release_if_changed(Crm::Hubspot, "970", ours.workspace_id()),
+        ];
+        let outcomes = db.batch(batch).await.map_err(words)?;
+        let seen: Vec<u64> = outcomes.iter().map(|outcome| outcome.changes).collect();
+        ensure!(seen == [changes, changes], "{why}: {seen:?}");
+    }
+    let row = connections::fetch(db, &ours, Crm::Hubspot).await.map_err(words)?.ok_or("no connection")?;
+    ensure!(row.access_token_sealed.is_none() && row.last_error_code.as_deref() == Some("app_uninstalled"), "{row:?}");
+    let kept = connections::fetch(db, &theirs, Crm::Hubspot).await.map_err(words)?.ok_or("no connection")?;
+    ensure!(kept.access_token_sealed.is_some(), "{kept:?}");
+
+    park(db, "in_removed", "970", 1).await?;
+    let waiting = uninstalls::list_waiting(db, Crm::Hubspot, "[\"970\"]", 10).await.map_err(words)?;
+    ensure!(waiting.len() == 1, "{waiting:?}");
+    let id = install_id("in_removed")?;
+    for (removed_at, changes) in [(NOW.plus_secs(-1), 0), (NOW, 1), (END, 0)] {
+        let seen = run(db, uninstalls::expire(&id, removed_at, NOW, END)).await.map_err(words)?.changes;
+        ensure!(seen == changes, "{removed_at:?}: {seen}");
+    }
+    let row = fetch(db, "in_removed").await?;
+    ensure!(row.status == InstallStatus::Expired && row.access_token_sealed.is_none(), "{row:?}");
     Ok(())
 }

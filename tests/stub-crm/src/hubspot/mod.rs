@@ -6,6 +6,7 @@ mod account;
 mod associations;
 mod batch;
 pub mod errors;
+mod journal;
 pub mod kind;
 mod oauth;
 mod objects;
@@ -31,6 +32,8 @@ use std::collections::BTreeMap;
 pub struct HubSpot {
     authority: Authority,
     portals: BTreeMap<String, Portal>,
+    #[serde(default)]
+    journal: journal::Journal,
 }
 
 /// The calling app in an account.
@@ -62,6 +65,8 @@ impl HubSpot {
         let parts = call.parts();
         let answer = match parts.first() {
             Some(&"oauth") => self.oauth(call, env),
+            Some(&"webhooks-journal") => self.journal.handle(call, parts.get(1..).unwrap_or_default(), env),
+            Some(&"hubspot-journal") => self.journal.file(call),
             _ => self.data(call, &parts, env),
         };
         answer.unwrap_or_else(|refusal| refusal).with("x-hubspot-correlation-id", &env.correlation)
@@ -76,7 +81,7 @@ impl HubSpot {
         portal.limiter.admit(budget, env)?;
         let answer = match (call.method(), name, rest) {
             ("DELETE", "appinstalls", ["external-install"]) => {
-                self.authority.end_all(&caller.hub, &caller.client_id);
+                self.remove_app(&caller.hub, &caller.client_id, env);
                 return Ok(Answer::empty(204));
             }
             _ => route(portal, &caller, call, name, rest, env),
@@ -125,6 +130,12 @@ impl HubSpot {
             })
             .collect(),
         )
+    }
+
+    /// The app leaves an account, by its own call or because a person removed it in the account's settings.
+    pub fn remove_app(&mut self, hub: &str, client_id: &str, env: &mut Env<'_>) {
+        self.authority.end_all(hub, client_id);
+        self.journal.note(journal::UNINSTALLED, hub, env);
     }
 
     /// Forgets everything but the grants.

@@ -8,7 +8,7 @@ use crate::Env;
 use crate::config::DeadToken;
 use crate::fields::Fields as _;
 use crate::http::{Answer, Call, Form, Reply, with_query};
-use crate::hubspot::HubSpot;
+use crate::hubspot::{HubSpot, journal};
 use crate::oauth::{self, Access, Code, CodeError, Grant, Redemption};
 use crate::pages;
 use serde_json::{Value, json};
@@ -123,8 +123,11 @@ impl HubSpot {
                 let refresh = env.random.uuid();
                 let refresh = env.issue(format!("na1-{refresh}"));
                 self.authority.add_refresh(&refresh, grant);
+                let hub = self.authority.grant(grant).map(|grant| grant.account.clone()).unwrap_or_default();
+                self.journal.note(journal::INSTALLED, &hub, env);
                 Ok(self.tokens(grant, &refresh, env))
             }
+            "client_credentials" => Ok(self.journal.token(form, env)),
             "refresh_token" => self.refresh(form, env),
             _ => Err(refuse("BAD_GRANT_TYPE", "unsupported_grant_type", "missing or unknown grant type")),
         }

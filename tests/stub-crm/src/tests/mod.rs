@@ -2,6 +2,7 @@
 
 mod faults;
 mod hubspot;
+mod hubspot_journal;
 mod hubspot_oauth;
 mod salesforce;
 mod salesforce_oauth;
