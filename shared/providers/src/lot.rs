@@ -89,6 +89,8 @@ pub struct Stage {
     /// HubSpot: the associations that were made in this try, a bit each. They are not among the external ids, since a record
     /// may be there without them after a crash: each try that is not sure makes them again.
     pub(crate) ties: u8,
+    /// Salesforce: what was tried for this entry already (bits of `salesforce::plan`).
+    pub(crate) marks: u8,
 }
 
 /// How far the look for an earlier try's record has come.

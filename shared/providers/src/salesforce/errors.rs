@@ -2,11 +2,12 @@
 //!
 //! The data APIs answer a list of `{errorCode, message}`; nested results use `statusCode` for the same codes.
 
+use super::keys::KEY_FIELD;
 use crate::failure::{self, Verdict};
 use crate::hostile;
 use crate::http::{Answer, Effect, Response};
 use model::Timestamp;
-use model::write::{ErrorClass, WriteOutcome};
+use model::write::{ErrorClass, MECHANISM_GONE_CODE, WriteOutcome};
 use serde_json::Value;
 
 /// The daily limit is over a rolling 24 hours: some of it is free again after an hour.
@@ -70,9 +71,17 @@ fn verdict(status: u16, body: Option<&Value>, effect: Effect) -> Verdict {
     if status >= 500 {
         return verdict;
     }
+    if let Some(verdict) = about_the_key(status, code, message, &verdict) {
+        return verdict;
+    }
     // Triggers and flows wrap a lock in errors of their own.
     if code == "UNABLE_TO_LOCK_ROW" || errors(body).iter().any(|e| words(e).contains("UNABLE_TO_LOCK_ROW")) {
         return Verdict { class: ErrorClass::Transient, ..verdict };
+    }
+    if code == "DUPLICATES_DETECTED" {
+        let found = duplicates(body).join(", ");
+        let words = "a duplicate rule of the org holds these records against the new one";
+        verdict.message = format!("{words}: {found}. {message}");
     }
     if status == 401 {
         let lower = message.to_ascii_lowercase();
@@ -81,6 +90,26 @@ fn verdict(status: u16, body: Option<&Value>, effect: Effect) -> Verdict {
         }
     }
     by_code(verdict, effect)
+}
+
+/// What concerns our External Id field: 300 is several records of one key, so it is not unique; a race for a key is won by
+/// the next try; any other refusal that names the field says that it is not there, or not ours to use.
+fn about_the_key(status: u16, code: &str, message: &str, verdict: &Verdict) -> Option<Verdict> {
+    let named = message.contains(KEY_FIELD);
+    let class = ErrorClass::Transient;
+    match code {
+        "DUPLICATE_VALUE" if named => Some(Verdict { class, ..verdict.clone() }),
+        _ if named || status == 300 => Some(Verdict { class, code: MECHANISM_GONE_CODE.to_owned(), ..verdict.clone() }),
+        _ => None,
+    }
+}
+
+/// The records a duplicate rule holds against a new one, so that a person can use or merge them.
+fn duplicates(body: &Value) -> Vec<String> {
+    let results = errors(body).iter().filter_map(|error| error.get("duplicateResult"));
+    let matches = results.flat_map(|result| hostile::list(result, "matchResults"));
+    let records = matches.flat_map(|found| hostile::list(found, "matchRecords"));
+    records.filter_map(|found| hostile::id(found.pointer("/record/Id"))).take(3).collect()
 }
 
 fn by_code(verdict: Verdict, effect: Effect) -> Verdict {

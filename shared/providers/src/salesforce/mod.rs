@@ -1,18 +1,25 @@
 //! The Salesforce adapter.
 //!
-//! Where things are: [`hosts`] and versions, [`ids`], `oauth`, `write` (which call next),
-//! `plan` (what goes in one), `soql` (who is there; the look after
-//! a lost answer), `composite` (many requests in one), `records` (our words as fields), [`errors`].
+//! Where things are: [`hosts`] and versions, [`ids`], `oauth`, `write` (which call next), `read` (what came of it), `single` (one
+//! write in one call), `people` (whom an address belongs to), `plan` (what goes in one call), `look` (what an earlier try may
+//! have made), `deals` (stages), `keys` (our External Id), `probe` (whether the org has it), `composite` (many requests in one),
+//! `records` (our words as fields), [`errors`].
 
 pub mod errors;
 pub mod hosts;
 pub mod ids;
 
 mod composite;
+mod deals;
+mod keys;
+mod look;
 mod oauth;
+mod people;
 mod plan;
+mod probe;
+mod read;
 mod records;
-mod soql;
+mod single;
 mod write;
 
 use crate::failure::{self, Verdict};
@@ -20,6 +27,7 @@ use crate::hostile;
 use crate::http::{Answer, Effect, Request};
 use crate::lot::{Call, Lot};
 use crate::oauth::{Account, AppCredentials, AuthorizeRequest, Grant, HostRefused, Token, TokenRefusal};
+use crate::probe::Probe;
 use crate::{Provider, limits};
 use model::budget::Told;
 use model::connection::ConnectionFacts;
@@ -116,6 +124,14 @@ impl Provider for Salesforce {
 
     fn dry_run(&self, lot: &Lot) -> Vec<Request> {
         write::dry_run(lot)
+    }
+
+    fn probe_call(&self, probe: &mut Probe, facts: &ConnectionFacts) -> Option<Request> {
+        probe::next(probe, facts)
+    }
+
+    fn read_probe(&self, probe: &mut Probe, answer: &Answer, facts: &ConnectionFacts) {
+        probe::read(probe, answer, facts);
     }
 
     /// Without a usable instance URL the request goes to the login host, which knows no such path; [`Self::read_health`]

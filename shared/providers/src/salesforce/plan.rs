@@ -1,73 +1,255 @@
-//! What goes in one composite: leads or contacts, and the tasks that refer to them.
+//! What goes in one composite: changes of people and opportunities that are there, new leads, tasks of known people, tasks
+//! of the new leads, new opportunities: five collections at most, whatever the number of writes.
 //!
-//! Entries with one address are one person, with their fields merged in order. A person and its task are in one call.
+//! Entries with one address are one person, with their fields merged in order. A plan follows from the entries alone, so
+//! reading the answer makes the same plan again.
 
-use super::composite::{self, PARTS_MAX};
-use super::{records, soql};
-use crate::hostile;
+use super::composite::{collection, record, request};
+use super::records::{Fields, IsContact};
+use super::{deals, keys, look, people, records};
 use crate::http::{Effect, Method, Request};
 use crate::lot::{Entry, Lot, Person};
-use serde_json::{Map, Value};
+use model::curated::Action;
+use model::mechanisms::RecordKind;
+use serde_json::{Value, json};
 
-/// One composite: each person once, with the entries that share the address; then the tasks. It follows from the entries
-/// alone, so reading the answer makes the same plan again.
+/// The record a write makes besides its person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Made {
+    Task,
+    Opportunity,
+}
+
+impl Made {
+    pub(super) const fn of(action: Action) -> Option<Self> {
+        match action {
+            Action::UpsertContact => None,
+            Action::CreateTask | Action::CreateWeeklyRollup => Some(Self::Task),
+            Action::UpsertDeal => Some(Self::Opportunity),
+        }
+    }
+
+    pub(super) const fn kind(self) -> RecordKind {
+        match self {
+            Self::Task => RecordKind::Task,
+            Self::Opportunity => RecordKind::Deal,
+        }
+    }
+
+    /// Our name for it among the external ids.
+    pub(super) const fn key(self) -> &'static str {
+        self.kind().as_str()
+    }
+
+    pub(super) const fn object(self) -> &'static str {
+        match self {
+            Self::Task => "Task",
+            Self::Opportunity => "Opportunity",
+        }
+    }
+}
+
+/// Mark of an entry: nothing sent for it refers into a collection, which the org refused.
+pub(super) const ALONE: u8 = 1;
+/// Mark of an entry: a row was locked, and it was sent again at once.
+pub(super) const LOCKED: u8 = 2;
+/// Mark of an entry: the org refused the task's tie to the opportunity.
+pub(super) const UNTIED: u8 = 4;
+
+/// A record that is there and is changed.
+pub(super) enum Change {
+    /// The person of these entries.
+    Person(String, Vec<usize>),
+    /// The opportunity of this one.
+    Deal(String, usize),
+}
+
+/// One composite.
+#[derive(Default)]
 pub(super) struct Plan {
-    /// Entries of one address each; the first one's position names the part.
-    pub(super) people: Vec<Vec<usize>>,
-    /// Entries whose task is made.
+    /// `u`: changes, by record.
+    pub(super) changes: Vec<Change>,
+    /// `n`: new leads, each with its entries.
+    pub(super) leads: Vec<Vec<usize>>,
+    /// `t`: tasks of people who are known.
     pub(super) tasks: Vec<usize>,
+    /// `r`: tasks of new leads: the entry, and which of `leads`.
+    pub(super) leads_tasks: Vec<(usize, usize)>,
+    /// `o`: new opportunities.
+    pub(super) deals: Vec<usize>,
 }
 
 impl Plan {
     pub(super) fn of(lot: &Lot, positions: &[usize]) -> Self {
-        let mut plan = Self { people: Vec::new(), tasks: Vec::new() };
+        let mut plan = Self::default();
         for (&at, entry) in positions.iter().zip(lot.at(positions)) {
-            let room = PARTS_MAX.saturating_sub(plan.people.len() + plan.tasks.len());
-            let mut parts = usize::from(needs_task(entry));
-            if needs_person(entry) {
-                let same = |people: &&mut Vec<usize>| people.first().is_some_and(|&first| same_person(lot, first, at));
-                if let Some(people) = plan.people.iter_mut().find(same) {
-                    people.push(at);
-                } else {
-                    parts += 1;
-                    if parts > room {
-                        continue;
-                    }
-                    plan.people.push(vec![at]);
-                }
-            }
-            if needs_task(entry) && parts <= room {
-                plan.tasks.push(at);
+            if entry.write.action == Action::UpsertDeal {
+                plan.add_deal(lot, at, entry);
+            } else if !needs_person(entry) || plan.add_person(lot, at) {
+                plan.add_task(at, entry);
             }
         }
+        // Records of one parent side by side: parallel chunks of them would lock one another out.
+        plan.tasks.sort_by_key(|&at| lot.entries.get(at).and_then(look::who));
         plan
+    }
+
+    /// Writes of one deal come one after the other: the second changes what the first made.
+    fn add_deal(&mut self, lot: &Lot, at: usize, entry: &Entry) {
+        let deal_id = |entry: &Entry| entry.write.deal.as_ref().map(|deal| deal.deal_id.clone());
+        let planned = self.deals.iter().chain(self.changes.iter().filter_map(|change| match change {
+            Change::Deal(_, at) => Some(at),
+            Change::Person(..) => None,
+        }));
+        if planned.filter_map(|&at| lot.entries.get(at)).any(|other| deal_id(other) == deal_id(entry)) {
+            return;
+        }
+        match &entry.deal_external_id {
+            Some(id) if self.changes(id) => {}
+            Some(id) => self.changes.push(Change::Deal(id.clone(), at)),
+            None => self.deals.push(at),
+        }
+    }
+
+    /// Whether this record is changed already: a collection takes each once.
+    fn changes(&self, record: &str) -> bool {
+        self.changes.iter().any(|change| matches!(change, Change::Person(id, _) | Change::Deal(id, _) if id == record))
+    }
+
+    /// `false` when the entry has to wait for a later call.
+    fn add_person(&mut self, lot: &Lot, at: usize) -> bool {
+        let people = self.changes.iter_mut().filter_map(|change| match change {
+            Change::Person(_, members) => Some(members),
+            Change::Deal(..) => None,
+        });
+        let same = |members: &&mut Vec<usize>| members.first().is_some_and(|&first| same_person(lot, first, at));
+        if let Some(members) = people.chain(&mut self.leads).find(same) {
+            members.push(at);
+            return true;
+        }
+        match person_of(lot, &[at]) {
+            Person::Lead(id) | Person::Contact(id) if self.changes(&id) => return false,
+            Person::Lead(id) | Person::Contact(id) => self.changes.push(Change::Person(id, vec![at])),
+            Person::Absent | Person::Unresolved => self.leads.push(vec![at]),
+        }
+        true
+    }
+
+    fn add_task(&mut self, at: usize, entry: &Entry) {
+        if !needs_task(entry) {
+            return;
+        }
+        if look::who(entry).is_some() {
+            self.tasks.push(at);
+        } else if entry.stage.marks & ALONE == 0 {
+            let lead = self.leads.iter().position(|members| members.contains(&at));
+            self.leads_tasks.extend(lead.map(|lead| (at, lead)));
+        }
     }
 
     /// Everybody it is about, in order.
     pub(super) fn entries(&self) -> Vec<usize> {
-        let mut entries: Vec<usize> = self.people.iter().flatten().chain(&self.tasks).copied().collect();
+        let changed = self.changes.iter().flat_map(|change| match change {
+            Change::Person(_, members) => members.as_slice(),
+            Change::Deal(_, at) => std::slice::from_ref(at),
+        });
+        let tasks = self.tasks.iter().chain(self.leads_tasks.iter().map(|(at, _)| at));
+        let mut entries: Vec<usize> =
+            changed.chain(self.leads.iter().flatten()).chain(tasks).chain(&self.deals).copied().collect();
         entries.sort_unstable();
         entries.dedup();
         entries
     }
 
-    pub(super) fn request(&self, lot: &Lot, instance: &str) -> Request {
-        let people = self.people.iter().filter_map(|members| person_part(lot, members));
-        let tasks = self.tasks.iter().filter_map(|&at| {
-            let entry = lot.entries.get(at)?;
-            let who = soql::who(entry).map(str::to_owned).or_else(|| self.reference_of(at))?;
-            Some(composite::part(Method::Post, "sobjects/Task", &format!("t{at}"), Some(records::task(entry, &who)?)))
-        });
-        let parts: Vec<Value> = people.chain(tasks).collect();
-        let creates = parts.iter().any(|part| hostile::text(part, "method") == Some("POST"));
-        composite::request(instance, &parts, if creates { Effect::Creates } else { Effect::Idempotent })
+    /// Whether it makes something.
+    pub(super) const fn creates(&self) -> bool {
+        !(self.leads.is_empty() && self.tasks.is_empty() && self.leads_tasks.is_empty() && self.deals.is_empty())
     }
 
-    /// `@{p3.id}`: the lead made by an earlier part.
-    fn reference_of(&self, at: usize) -> Option<String> {
-        let people = self.people.iter().find(|people| people.contains(&at))?;
-        Some(format!("@{{p{}.id}}", people.first()?))
+    pub(super) fn request(&self, lot: &Lot, instance: &str) -> Request {
+        let mut parts = Vec::new();
+        let changes: Vec<Value> = self.changes.iter().filter_map(|change| changed(lot, change)).collect();
+        if !changes.is_empty() {
+            parts.push(collection(Method::Patch, "", "u", changes));
+        }
+        let leads = self.leads.iter().filter_map(|members| {
+            let email = lot.at(members).next()?.email();
+            Some((people::new_lead(lot, members)?, keys::of_person(lot, email)))
+        });
+        let tasks = self.tasks.iter().filter_map(|&at| {
+            let entry = lot.entries.get(at)?;
+            task(entry, look::who(entry)?, is_contact(entry))
+        });
+        let leads_tasks = self
+            .leads_tasks
+            .iter()
+            .filter_map(|&(at, lead)| task(lot.entries.get(at)?, &format!("@{{n[{lead}].id}}"), IsContact::No));
+        let deals = self.deals.iter().filter_map(|&at| {
+            let entry = lot.entries.get(at)?;
+            Some((records::opportunity(entry, &deals::stage_name(lot, entry)?), keys::of_write(entry).to_owned()))
+        });
+        for (reference, kind, object, records) in [
+            ("n", RecordKind::Lead, "Lead", leads.collect()),
+            ("t", RecordKind::Task, "Task", tasks.collect()),
+            ("r", RecordKind::Task, "Task", leads_tasks.collect()),
+            ("o", RecordKind::Deal, "Opportunity", deals.collect()),
+        ] {
+            parts.extend(creation(lot, (reference, kind, object), records));
+        }
+        let keyless = [
+            (!self.leads.is_empty(), RecordKind::Lead),
+            (!(self.tasks.is_empty() && self.leads_tasks.is_empty()), RecordKind::Task),
+            (!self.deals.is_empty(), RecordKind::Deal),
+        ];
+        let creates = keyless.into_iter().any(|(any, kind)| any && keys::field(lot, kind).is_none());
+        request(instance, &parts, if creates { Effect::Creates } else { Effect::Idempotent })
     }
+}
+
+/// New records with their keys: upserted where the org has the field, created otherwise.
+fn creation(lot: &Lot, what: (&str, RecordKind, &str), records: Vec<(Fields, String)>) -> Option<Value> {
+    let (reference, kind, object) = what;
+    if records.is_empty() {
+        return None;
+    }
+    let field = keys::field(lot, kind);
+    let records = records.into_iter().map(|(mut fields, key)| {
+        if let Some(field) = field {
+            fields.insert(field.to_owned(), json!(key));
+        }
+        record(object, fields)
+    });
+    let records = records.collect();
+    Some(match field {
+        Some(field) => collection(Method::Patch, &format!("/{object}/{field}"), reference, records),
+        None => collection(Method::Post, "", reference, records),
+    })
+}
+
+fn task(entry: &Entry, who: &str, is_contact: IsContact) -> Option<(Fields, String)> {
+    Some((records::task(entry, who, is_contact)?, keys::of_write(entry).to_owned()))
+}
+
+/// Whether the task's person is a contact who may be tied to an opportunity.
+pub(super) fn is_contact(entry: &Entry) -> IsContact {
+    let contact = entry.has("contact") || matches!(entry.stage.person, Person::Contact(_));
+    if contact && entry.stage.marks & UNTIED == 0 { IsContact::Yes } else { IsContact::No }
+}
+
+fn changed(lot: &Lot, change: &Change) -> Option<Value> {
+    let (object, id, mut fields) = match change {
+        Change::Person(id, members) => {
+            let person = person_of(lot, members);
+            let object = if matches!(person, Person::Contact(_)) { "Contact" } else { "Lead" };
+            (object, id, people::given(lot, members, &person))
+        }
+        Change::Deal(id, at) => {
+            let entry = lot.entries.get(*at)?;
+            ("Opportunity", id, records::opportunity(entry, &deals::stage_name(lot, entry)?))
+        }
+    };
+    fields.insert("id".to_owned(), json!(id));
+    Some(record(object, fields))
 }
 
 pub(super) fn same_person(lot: &Lot, one: usize, other: usize) -> bool {
@@ -83,30 +265,17 @@ pub(super) fn person_of(lot: &Lot, members: &[usize]) -> Person {
     people.find(|person| matches!(person, Person::Lead(_) | Person::Contact(_))).cloned().unwrap_or(Person::Absent)
 }
 
-/// A new lead, or the changes of the one or the contact that is there.
-fn person_part(lot: &Lot, members: &[usize]) -> Option<Value> {
-    let person = person_of(lot, members);
-    let mut fields = Map::new();
-    for entry in lot.at(members) {
-        fields.extend(records::given_fields(entry.write.contact.as_ref(), &person));
-    }
-    let (method, path, fields) = match &person {
-        Person::Lead(id) => (Method::Patch, format!("sobjects/Lead/{id}"), fields),
-        Person::Contact(id) => (Method::Patch, format!("sobjects/Contact/{id}"), fields),
-        Person::Absent | Person::Unresolved => {
-            let contact = lot.at(members).next()?.write.contact.as_ref()?;
-            (Method::Post, "sobjects/Lead".to_owned(), records::new_lead(contact, fields))
-        }
-    };
-    Some(composite::part(method, &path, &format!("p{}", members.first()?), Some(Value::Object(fields))))
-}
-
-/// The person step is still to be done.
+/// The person step is still to be done. An opportunity has none.
 pub(super) fn needs_person(entry: &Entry) -> bool {
-    !entry.has("lead") && !entry.has("contact")
+    entry.write.action != Action::UpsertDeal && !entry.has("lead") && !entry.has("contact")
 }
 
 /// The task is still to be made.
 pub(super) fn needs_task(entry: &Entry) -> bool {
     records::wants_task(entry.write.action) && !entry.has("task")
+}
+
+/// The opportunity is still to be made or changed.
+pub(super) fn needs_deal(entry: &Entry) -> bool {
+    entry.write.action == Action::UpsertDeal && !entry.has("deal")
 }

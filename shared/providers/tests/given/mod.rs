@@ -3,6 +3,7 @@
 
 pub mod org;
 pub mod portal;
+pub mod stand_in;
 
 use model::connection::ConnectionFacts;
 use model::curated::CuratedWrite;

@@ -93,39 +93,68 @@ impl Org {
         if path(request).starts_with("GET query") {
             return json_answer(200, &self.query(&soql(&request.url)));
         }
-        let mut ids: BTreeMap<String, String> = BTreeMap::new();
+        let mut made_before: BTreeMap<String, Vec<Value>> = BTreeMap::new();
         let mut results = Vec::new();
         for part in parts(request) {
             let (method, url) = (part["method"].as_str().unwrap(), part["url"].as_str().unwrap());
             let reference = part["referenceId"].as_str().unwrap().to_owned();
-            let sent = &part["body"];
-            let (status, answered) = match (method, url.strip_prefix("/services/data/v67.0/").unwrap()) {
-                ("GET", _) => (200, self.query(&soql(url))),
-                ("POST", "sobjects/Lead") => {
-                    let email = sent["Email"].as_str().unwrap().to_owned();
-                    assert!(sent["LastName"].is_string() && sent["Company"].is_string());
-                    let id = format!("00QXX00001{:05}AAA", self.leads.len());
-                    assert!(self.leads.insert(email, id.clone()).is_none(), "a second lead");
-                    ids.insert(reference.clone(), id.clone());
-                    (201, made(&id))
+            let answered = match (method, url.strip_prefix("/services/data/v67.0/").unwrap()) {
+                ("GET", _) => self.query(&soql(url)),
+                ("POST" | "PATCH", "composite/sobjects") => {
+                    let records = part["body"]["records"].as_array().unwrap();
+                    assert_eq!((&part["body"]["allOrNone"], (1..=200).contains(&records.len())), (&json!(false), true));
+                    let all = records.iter().map(|record| self.write(method, record, &made_before)).collect::<Vec<_>>();
+                    made_before.insert(reference.clone(), all.clone());
+                    json!(all)
                 }
-                ("POST", "sobjects/Task") => {
-                    let who = sent["WhoId"].as_str().unwrap();
-                    let who = who
-                        .strip_prefix("@{")
-                        .map_or_else(|| who.to_owned(), |r| ids[r.strip_suffix(".id}").unwrap()].clone());
-                    self.tasks.push((who, sent["Description"].as_str().unwrap().to_owned()));
-                    (201, made(&format!("00TXX00000{:05}AAA", self.tasks.len())))
-                }
-                ("PATCH", _) => (204, Value::Null),
                 other => panic!("unexpected {other:?}"),
             };
-            if method != "GET" {
-                self.log.push(format!("{method} {}", url.rsplit("sobjects/").next().unwrap()));
-            }
-            results.push((reference, status, answered));
+            results.push((reference, 200, answered));
         }
         let results: Vec<(&str, u16, Value)> = results.iter().map(|(r, s, b)| (r.as_str(), *s, b.clone())).collect();
         composite(&results)
     }
+
+    fn write(&mut self, method: &str, record: &Value, before: &BTreeMap<String, Vec<Value>>) -> Value {
+        let object = record["attributes"]["type"].as_str().unwrap();
+        let log =
+            record["id"].as_str().map_or_else(|| format!("{method} {object}"), |id| format!("{method} {object}/{id}"));
+        self.log.push(log);
+        match (method, object) {
+            ("PATCH", _) => made(record["id"].as_str().unwrap()),
+            ("POST", "Lead") => {
+                let email = record["Email"].as_str().unwrap().to_owned();
+                assert!(record["LastName"].is_string() && record["Company"].is_string());
+                let id = format!("00QXX00001{:05}AAA", self.leads.len());
+                assert!(self.leads.insert(email, id.clone()).is_none(), "a second lead");
+                made(&id)
+            }
+            ("POST", "Task") => {
+                let who = record["WhoId"].as_str().unwrap();
+                let referred = who.strip_prefix("@{n[").and_then(|rest| rest.strip_suffix("].id}"));
+                let who = referred.map_or_else(
+                    || who.to_owned(),
+                    |nth| before["n"][nth.parse::<usize>().unwrap()]["id"].as_str().unwrap().to_owned(),
+                );
+                self.tasks.push((who, record["Description"].as_str().unwrap().to_owned()));
+                made(&format!("00TXX00000{:05}AAA", self.tasks.len()))
+            }
+            other => panic!("unexpected {other:?}"),
+        }
+    }
+}
+
+/// The records of a part.
+pub fn records(request: &Request, reference: &str) -> Vec<Value> {
+    let part = parts(request).into_iter().find(|part| part["referenceId"] == reference);
+    part.map_or_else(Vec::new, |part| part["body"]["records"].as_array().unwrap().clone())
+}
+
+/// A record of a collection that was refused.
+pub fn spoilt(code: &str) -> Value {
+    json!({"success": false, "errors": [{"statusCode": code, "message": "m", "fields": []}]})
+}
+
+pub fn halted(reference: &str) -> (&str, u16, Value) {
+    (reference, 400, refused("PROCESSING_HALTED"))
 }
