@@ -60,6 +60,13 @@ pub fn key(
     IdempotencyKey::new(digest::of_parts(DOMAIN, &parts.map(str::as_bytes)))
 }
 
+/// The record a write is about, as 22 characters: writes of one target keep their order. Not a secret, and no use to another
+/// workspace: `kind` and `id` are hashed with the workspace.
+pub fn target(workspace: &WorkspaceId, kind: &str, id: &str) -> String {
+    let parts = [workspace.as_str(), kind, id].map(str::as_bytes);
+    text::to_url(&digest::of_parts("conduit.target.v1", &parts)).chars().take(22).collect()
+}
+
 /// The key in the shape of a version 4 UUID (RFC 9562 section 5.4), for APIs that accept nothing else. 122 of the key's
 /// 256 bits remain: still no two writes alike, but the key cannot be had back.
 pub fn as_uuid_v4_shape(key: &IdempotencyKey) -> String {

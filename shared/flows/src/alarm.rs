@@ -8,7 +8,7 @@ use model::write::WriteStatus;
 use model::{AlarmId, AttemptId, WriteId};
 use serde_json::{Value, json};
 use store::alarms::{Alarm, raise_if_changed};
-use store::writes::Settled;
+use store::leases::Settled;
 use store::{Statement, WorkspaceScope};
 
 /// Writes that no one will try again by themselves.

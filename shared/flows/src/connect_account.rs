@@ -10,6 +10,7 @@ use model::{ConnectionId, ConnectionStatus, Health, Secret, Timestamp};
 use serde_json::json;
 use store::Statement;
 use store::connections::{self, Connected, Connection};
+use store::replays;
 
 /// What a connection is made of.
 pub(crate) struct NewConnection<'a> {
@@ -87,6 +88,7 @@ fn statements(
     let account = new.external_account_id;
     let detail = json!({"crm": crm, "external_account_id": account, "reconnected": existing.is_some()});
     let event = audit::event(world, new.actor, "connection_connected", id.as_str(), detail)?;
+    let revived = audit::event(world, "system", "writes_revived", id.as_str(), json!({ "crm": crm }))?;
     let connected = Connected {
         id,
         crm,
@@ -109,5 +111,8 @@ fn statements(
         event.append_if_changed(&tenant.scope),
         connections::set_health_if_changed(&tenant.scope, crm, Health::Ok, None, Some(check_at), world.now),
         connections::must_hold(&tenant.scope, crm, id, generation),
+        // What was in doubt when this account was disconnected can be looked for again; the reconciler rings.
+        replays::revive(&tenant.scope, crm, account, world.now),
+        revived.append_if_changed(&tenant.scope),
     ])
 }

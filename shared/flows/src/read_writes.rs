@@ -144,7 +144,16 @@ pub async fn fetch_write(world: &World<'_>, caller: &Caller, id: &str) -> Result
     let tenant = world.tenant(&caller.workspace_id, &caller.shard)?;
     let row = writes::fetch(tenant.db, &tenant.scope, &id).await?.ok_or(Error::WriteNotFound)?;
     let attempts = writes::list_attempts(tenant.db, &tenant.scope, &id).await?;
-    Ok(WriteDetail { write: WriteView::of(&row), attempts: attempts.into_iter().map(AttemptView::of).collect() })
+    let mut attempts: Vec<AttemptView> = attempts.into_iter().map(AttemptView::of).collect();
+    if let Some(last) =
+        attempts.last_mut().filter(|last| row.status == WriteStatus::Succeeded && last.outcome.is_none())
+    {
+        // The end of the try that succeeded is the write's own.
+        last.outcome = Some(row.status.as_str().to_owned());
+        last.ended_at = Some(row.updated_at.iso());
+        last.calls = row.calls;
+    }
+    Ok(WriteDetail { write: WriteView::of(&row), attempts })
 }
 
 /// Which writes; all text as it came in the query.

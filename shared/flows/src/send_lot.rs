@@ -5,23 +5,34 @@
 
 use crate::World;
 use crate::gate::{Admission, Ask, GateRefusal, Purpose, Report};
-use model::connection::{ConnectionFacts, ConnectionKey};
+use crate::probe_account::{PROBE_CALLS_MAX, probe_account};
+use model::connection::ConnectionKey;
 use model::mechanisms::Mechanisms;
 use model::write::{ErrorClass, Failure, RESERVED_CODE, WriteOutcome};
 use model::{Secret, Timestamp};
-use providers::http::{Answer, Response};
+use providers::http::{Answer, Request, Response};
 use providers::lot::{Call, Entry, Lot};
-use providers::probe::Probe;
 use providers::{limits, provider};
 
 /// A lot makes at most this many requests in one try; what is left over is tried again soon.
 pub const CALLS_PER_LOT_MAX: u32 = 24;
 
-/// A probe makes at most this many requests.
-const PROBE_CALLS_MAX: u32 = 12;
-
 /// A write whose connection needs a person is looked at again after this long, or when its connection is made anew.
 const RECONNECT_WAIT_SECS: i64 = 600;
+
+/// Until when requests may leave. A processor that stood still past its lease must not send: another one has the writes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fence {
+    /// The end of the lease.
+    pub(crate) until: Timestamp,
+}
+
+impl Fence {
+    /// Whether the request's answer, or the lack of one, is there before the lease ends.
+    pub(crate) fn lets_through(self, world: &World<'_>, request: &Request) -> bool {
+        world.clock.now().plus_ms(i64::from(request.deadline_ms)) <= self.until
+    }
+}
 
 /// What sending a lot came to, beside the outcomes of its entries.
 #[derive(Default)]
@@ -32,32 +43,36 @@ pub(crate) struct Sent {
     pub(crate) mechanisms: Option<Mechanisms>,
 }
 
-/// Every entry the adapter finished has an outcome afterwards.
-pub(crate) async fn send_lot(world: &World<'_>, connection: &ConnectionKey, lot: &mut Lot) -> Sent {
+/// Every entry the adapter finished has an outcome afterwards; those it did not get to have none.
+pub(crate) async fn send_lot(world: &World<'_>, connection: &ConnectionKey, lot: &mut Lot, fence: Fence) -> Sent {
     let mut sent = Sent::default();
-    let mut probe = lot.connection.mechanisms.is_none().then(Probe::new);
+    let mut is_probed = lot.connection.mechanisms.is_some();
     let mut refused_generation = None;
     // At most twice: the second time with a token that was refreshed because the first one was refused.
     for _ in 0..2 {
-        let probing = if probe.is_some() { PROBE_CALLS_MAX } else { 0 };
+        let probing = if is_probed { 0 } else { PROBE_CALLS_MAX };
         let expected = provider(lot.crm).expected_calls(lot).saturating_add(probing).min(CALLS_PER_LOT_MAX);
         let ask = Ask { calls: expected, searches: 0, purpose: Purpose::Writes, refused_generation };
         let admission = match world.gate.admit(connection, ask).await {
             Ok(admission) => admission,
             Err(refusal) => {
-                refuse_all(lot, &refusal, world.now);
+                refuse_all(lot, &refusal, world.clock.now());
                 break;
             }
         };
-        let facts = ConnectionFacts { mechanisms: lot.connection.mechanisms.take(), ..admission.facts.clone() };
-        lot.connection = facts;
-        let probed = match probe.take() {
-            Some(probe) => probe_account(world, lot, &admission, probe, &mut sent).await,
-            None => 0,
-        };
-        let mut made = call(world, lot, &admission, sent.calls).await;
+        if admission.facts.external_account_id != lot.connection.external_account_id {
+            // Disconnected and connected to another account since the lease: what is known is about the one before.
+            refuse_all(lot, &GateRefusal::Unavailable, world.clock.now());
+            break;
+        }
+        lot.connection.instance_url.clone_from(&admission.facts.instance_url);
+        let mut made = Report { permit: admission.permit, ..Report::default() };
+        if !std::mem::replace(&mut is_probed, true) {
+            made.calls = probe_account(world, lot, &admission, fence).await;
+            sent.mechanisms.clone_from(&lot.connection.mechanisms);
+        }
+        call(world, lot, &admission, fence, sent.calls, &mut made).await;
         sent.calls += made.calls + made.searches;
-        made.calls += probed;
         if is_worth_reporting(lot, &made, expected) {
             world.gate.report(connection, made).await;
         }
@@ -74,34 +89,9 @@ pub(crate) async fn send_lot(world: &World<'_>, connection: &ConnectionKey, lot:
     if unfinished && refused_generation.is_some() {
         let ask = Ask { calls: 0, searches: 0, purpose: Purpose::Writes, refused_generation };
         let refusal = world.gate.admit(connection, ask).await.err().unwrap_or(GateRefusal::Unavailable);
-        refuse_all(lot, &refusal, world.now);
+        refuse_all(lot, &refusal, world.clock.now());
     }
     sent
-}
-
-/// Asks the account by which mechanisms its records can be written, before the first lot that needs to know. A probe that
-/// does not end leaves the lot with the safest ones; the next lot probes again. Answers the calls made.
-async fn probe_account(
-    world: &World<'_>,
-    lot: &mut Lot,
-    admission: &Admission,
-    mut probe: Probe,
-    sent: &mut Sent,
-) -> u32 {
-    let adapter = provider(lot.crm);
-    let mut calls = 0;
-    while let Some(request) = adapter.probe_call(&mut probe, &lot.connection).filter(|_| !probe.inconclusive) {
-        if calls == PROBE_CALLS_MAX {
-            return calls;
-        }
-        let answer = world.http.send(request.with_bearer(admission.access_token.clone())).await;
-        calls += 1;
-        sent.calls += 1;
-        adapter.read_probe(&mut probe, &answer, &lot.connection);
-    }
-    lot.connection.mechanisms = probe.conclusion();
-    sent.mechanisms.clone_from(&lot.connection.mechanisms);
-    calls
 }
 
 /// A report is a request to the gate: none is made while there is plenty left and nothing to tell.
@@ -113,14 +103,16 @@ fn is_worth_reporting(lot: &Lot, made: &Report, admitted: u32) -> bool {
 }
 
 /// The adapter's requests, one after the other; `before` were made in this try already.
-async fn call(world: &World<'_>, lot: &mut Lot, admission: &Admission, before: u32) -> Report {
+async fn call(world: &World<'_>, lot: &mut Lot, admission: &Admission, fence: Fence, before: u32, made: &mut Report) {
     let adapter = provider(lot.crm);
-    let mut made = Report { permit: admission.permit, ..Report::default() };
     while before + made.calls + made.searches < CALLS_PER_LOT_MAX {
         let Some(call) = adapter.next_call(lot) else { break };
         if let Some(answer) = from_cache(world, lot, &call).await {
-            adapter.read_call(lot, &call, &answer, world.now);
+            adapter.read_call(lot, &call, &answer, world.clock.now());
             continue;
+        }
+        if !fence.lets_through(world, &call.request) {
+            break;
         }
         let request = call.request.clone().with_bearer(admission.access_token.clone());
         let answer = world.http.send(request).await;
@@ -129,14 +121,14 @@ async fn call(world: &World<'_>, lot: &mut Lot, admission: &Admission, before: u
         } else {
             made.calls += 1;
         }
-        to_cache(world, lot, &call, &answer).await;
         if let Ok(response) = &answer {
             made.limits = limit_headers(&response.headers);
         }
-        adapter.read_call(lot, &call, &answer, world.now);
-        note_refusal(lot, &call, &mut made);
+        // What the CRM says of time, it says as of now.
+        adapter.read_call(lot, &call, &answer, world.clock.now());
+        note_refusal(lot, &call, made);
+        to_cache(world, lot, &call, &answer).await;
     }
-    made
 }
 
 /// The answer as it was kept, where the call is about a fact of the account.

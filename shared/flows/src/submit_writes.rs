@@ -76,15 +76,13 @@ fn plan(caller: &Caller, write: &CuratedWrite) -> NewWrite {
         action,
         &write.source_event_id,
     );
-    let payload = json!(write).to_string();
+    let payload = json!(write);
+    let (kind, id) = write.target();
     NewWrite {
         crm: write.crm,
         key: key.as_str().to_owned(),
-        request_hash: crypto::idempotency::fingerprint(payload.as_bytes()),
-        action,
-        object_type: write.object_type.clone(),
-        object_id: write.object_id.clone(),
-        source_event_id: write.source_event_id.clone(),
+        request_hash: crypto::idempotency::fingerprint(payload.to_string().as_bytes()),
+        target: crypto::idempotency::target(&caller.workspace_id, kind.as_str(), id),
         payload,
     }
 }

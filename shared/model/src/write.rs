@@ -3,8 +3,8 @@
 //! `planned` → `in_flight` → `succeeded` | `failed` (tried again at `next_retry_at`) | `unknown` | `permanent_failure`.
 //! [`next`] is total: every outcome in every count of attempts has an answer, shown by a table test.
 
-use crate::Timestamp;
 use crate::backoff::{self, Schedule};
+use crate::{Crm, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -135,52 +135,96 @@ pub struct Transition {
     pub failure: Option<Failure>,
 }
 
-/// An `unknown` write is looked at no sooner than this: longer than a CRM's index lag (HubSpot search: 5 to 60 s seen).
-pub const UNKNOWN_LOOK_AFTER_SECS: i64 = 90;
+/// What is known of an earlier try that may have reached the CRM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Doubt {
+    /// No try may have.
+    None,
+    /// One may have, and nothing proves that it did or did not.
+    Open,
+    /// The CRM was asked, and showed that none did.
+    Disproved,
+}
 
-/// The state after an attempt. `retry_count` is the number of attempts before this one; `chance` is uniform over `u32`.
+impl Doubt {
+    /// Every state of knowledge.
+    pub const ALL: [Self; 3] = [Self::None, Self::Open, Self::Disproved];
+}
+
+/// Where a write stood when its attempt began, and what the attempt showed of earlier ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The CRM it goes to.
+    pub crm: Crm,
+    /// Attempts before this one that count against the bound.
+    pub retry_count: u32,
+    /// What is known of them now.
+    pub doubt: Doubt,
+}
+
+/// How long after a request was sent it may still take effect although no answer came, in seconds. Nobody looks for its
+/// effect, and takes not finding it for a proof, before that.
+///
+/// HubSpot: its search index lags 5 to 60 s (providers reference 1.12). Salesforce: a request may run for ten minutes (2.12).
+pub const fn may_still_land_secs(crm: Crm) -> i64 {
+    match crm {
+        Crm::Hubspot => 90,
+        Crm::Salesforce => 600,
+    }
+}
+
+/// A look that proved nothing is repeated after this, twice this, … in seconds.
+const LOOK_AGAIN_SECS: i64 = 90;
+/// And at the latest after this.
+const LOOK_AGAIN_SECS_MAX: i64 = 3_600;
+
+/// The state after an attempt, `now` being when its last answer came. `chance` is uniform over `u32`.
 ///
 /// Attempts that the provider postponed (rate limits) and refused tokens do not use up the bound: the first is not the
 /// write's fault, the second stops the whole connection until a person reconnects, and the write waits for that.
-pub fn next(retry_count: u32, outcome: WriteOutcome, schedule: Schedule, chance: u32, now: Timestamp) -> Transition {
-    let made = retry_count.saturating_add(1);
+///
+/// While a doubt is open, whatever does not prove that the effect is there or not leaves the write `unknown`: there is no
+/// bound on that. Only what stops all further looks (the connection ended, the account is another) makes it a dead letter,
+/// of class `unknown_outcome`, which says that nobody knows.
+pub fn next(was: Standing, outcome: WriteOutcome, schedule: Schedule, chance: u32, now: Timestamp) -> Transition {
+    let made = was.retry_count.saturating_add(1);
+    let settled =
+        |status, retry_count, next_retry_at, failure| Transition { status, retry_count, next_retry_at, failure };
     match outcome {
-        WriteOutcome::Applied => {
-            Transition { status: WriteStatus::Succeeded, retry_count: made, next_retry_at: None, failure: None }
-        }
-        WriteOutcome::Rejected(failure) => Transition {
-            status: WriteStatus::PermanentFailure,
-            retry_count: made,
-            next_retry_at: None,
-            failure: Some(failure),
-        },
-        WriteOutcome::RetryAfter(failure) if failure.class == ErrorClass::RateLimited => {
-            postponed(retry_count, failure, schedule, chance, now)
-        }
-        WriteOutcome::RetryAfter(failure) => {
-            match backoff::next_try_at(schedule, made, chance, failure.not_before, now) {
-                Some(at) => Transition {
-                    status: WriteStatus::Failed,
-                    retry_count: made,
-                    next_retry_at: Some(at),
-                    failure: Some(failure),
-                },
-                None => Transition {
-                    status: WriteStatus::PermanentFailure,
-                    retry_count: made,
-                    next_retry_at: None,
-                    failure: Some(failure),
-                },
+        WriteOutcome::Applied => settled(WriteStatus::Succeeded, made, None, None),
+        WriteOutcome::Rejected(mut failure) => {
+            if was.doubt == Doubt::Open {
+                failure.class = ErrorClass::UnknownOutcome;
             }
+            settled(WriteStatus::PermanentFailure, made, None, Some(failure))
         }
-        WriteOutcome::Unauthorized(failure) => postponed(retry_count, failure, schedule, chance, now),
-        WriteOutcome::Unknown(failure) => Transition {
-            status: WriteStatus::Unknown,
-            retry_count: made,
-            next_retry_at: Some(now.plus_secs(UNKNOWN_LOOK_AFTER_SECS)),
-            failure: Some(failure),
-        },
+        WriteOutcome::Unknown(failure) => {
+            let at = look_at(was, &failure, now);
+            settled(WriteStatus::Unknown, made, Some(at), Some(failure))
+        }
+        WriteOutcome::RetryAfter(failure) | WriteOutcome::Unauthorized(failure) if was.doubt == Doubt::Open => {
+            let at = look_at(was, &failure, now);
+            settled(WriteStatus::Unknown, made, Some(at), Some(failure))
+        }
+        WriteOutcome::RetryAfter(failure) if failure.class != ErrorClass::RateLimited => {
+            let at = backoff::next_try_at(schedule, made, chance, failure.not_before, now);
+            let status = if at.is_some() { WriteStatus::Failed } else { WriteStatus::PermanentFailure };
+            settled(status, made, at, Some(failure))
+        }
+        WriteOutcome::RetryAfter(failure) | WriteOutcome::Unauthorized(failure) => {
+            postponed(was.retry_count, failure, schedule, chance, now)
+        }
     }
+}
+
+/// When an effect that may be there is looked for. A new doubt waits until the request can no longer take effect; an old one
+/// is looked at again in growing steps. The provider's own word comes first.
+fn look_at(was: Standing, failure: &Failure, now: Timestamp) -> Timestamp {
+    let wait_secs = match was.doubt {
+        Doubt::None | Doubt::Disproved => may_still_land_secs(was.crm),
+        Doubt::Open => (LOOK_AGAIN_SECS << was.retry_count.min(10)).min(LOOK_AGAIN_SECS_MAX),
+    };
+    failure.not_before.filter(|at| *at > now).unwrap_or_else(|| now.plus_secs(wait_secs))
 }
 
 /// The code of a failure whose `not_before` was told to this write alone: jitter would only make it late.
@@ -206,11 +250,12 @@ fn postponed(retry_count: u32, failure: Failure, schedule: Schedule, chance: u32
 
 #[cfg(test)]
 mod tests {
-    use super::{ErrorClass, Failure, WriteOutcome, WriteStatus, next};
-    use crate::Timestamp;
+    use super::{Doubt, ErrorClass, Failure, Standing, WriteOutcome, WriteStatus, may_still_land_secs, next};
     use crate::backoff::WRITES;
+    use crate::{Crm, Timestamp};
 
     const NOW: Timestamp = Timestamp(1_000_000);
+    const LAST: u32 = WRITES.attempts_max - 1;
 
     fn failure(class: ErrorClass) -> Failure {
         Failure {
@@ -223,28 +268,73 @@ mod tests {
         }
     }
 
+    fn was(retry_count: u32, doubt: Doubt) -> Standing {
+        Standing { crm: Crm::Hubspot, retry_count, doubt }
+    }
+
     #[test]
-    fn every_outcome_has_its_state() {
+    fn every_outcome_in_every_doubt_has_its_state() {
+        use Doubt as D;
         use ErrorClass as C;
         use WriteOutcome as O;
         use WriteStatus as S;
-        let last = WRITES.attempts_max - 1;
-        for (outcome, attempts, status, counted, due) in [
-            (O::Applied, 0, S::Succeeded, 1, false),
-            (O::Rejected(failure(C::Mapping)), 0, S::PermanentFailure, 1, false),
-            (O::Rejected(failure(C::Conflict)), 3, S::PermanentFailure, 4, false),
-            (O::RetryAfter(failure(C::Transient)), 0, S::Failed, 1, true),
-            (O::RetryAfter(failure(C::Transient)), last, S::PermanentFailure, last + 1, false),
-            (O::RetryAfter(failure(C::RateLimited)), last, S::Failed, last, true),
-            (O::Unauthorized(failure(C::Auth)), last, S::Failed, last, true),
-            (O::Unknown(failure(C::UnknownOutcome)), last, S::Unknown, last + 1, true),
+        for (outcome, doubts, attempts, status, counted, due) in [
+            (O::Applied, &D::ALL[..], 0, S::Succeeded, 1, false),
+            (O::Rejected(failure(C::Mapping)), &D::ALL, 0, S::PermanentFailure, 1, false),
+            (O::Rejected(failure(C::Conflict)), &D::ALL, 3, S::PermanentFailure, 4, false),
+            (O::RetryAfter(failure(C::Transient)), &[D::None, D::Disproved], 0, S::Failed, 1, true),
+            (
+                O::RetryAfter(failure(C::Transient)),
+                &[D::None, D::Disproved],
+                LAST,
+                S::PermanentFailure,
+                LAST + 1,
+                false,
+            ),
+            (O::RetryAfter(failure(C::Transient)), &[D::Open], LAST, S::Unknown, LAST + 1, true),
+            (O::RetryAfter(failure(C::RateLimited)), &[D::None, D::Disproved], LAST, S::Failed, LAST, true),
+            (O::RetryAfter(failure(C::RateLimited)), &[D::Open], LAST, S::Unknown, LAST + 1, true),
+            (O::Unauthorized(failure(C::Auth)), &[D::None, D::Disproved], LAST, S::Failed, LAST, true),
+            (O::Unauthorized(failure(C::Auth)), &[D::Open], LAST, S::Unknown, LAST + 1, true),
+            (O::Unknown(failure(C::UnknownOutcome)), &D::ALL, LAST, S::Unknown, LAST + 1, true),
         ] {
-            let t = next(attempts, outcome.clone(), WRITES, 7, NOW);
-            assert_eq!((t.status, t.retry_count, t.next_retry_at.is_some()), (status, counted, due), "{outcome:?}");
-            assert_eq!(t.failure.is_none(), outcome == O::Applied);
-            assert!(t.next_retry_at.is_none_or(|at| at > NOW));
-            assert_eq!(t.status.is_final(), t.next_retry_at.is_none());
+            for doubt in doubts {
+                let t = next(was(attempts, *doubt), outcome.clone(), WRITES, 7, NOW);
+                let found = (t.status, t.retry_count, t.next_retry_at.is_some());
+                assert_eq!(found, (status, counted, due), "{outcome:?} {doubt:?}");
+                assert_eq!(t.failure.is_none(), outcome == O::Applied);
+                assert!(t.next_retry_at.is_none_or(|at| at > NOW));
+                assert_eq!(t.status.is_final(), t.next_retry_at.is_none());
+            }
         }
+    }
+
+    #[test]
+    fn a_doubt_that_cannot_be_settled_says_so_in_the_dead_letter() {
+        let refusal = || WriteOutcome::Rejected(failure(ErrorClass::Auth));
+        for (doubt, class) in [
+            (Doubt::None, ErrorClass::Auth),
+            (Doubt::Open, ErrorClass::UnknownOutcome),
+            (Doubt::Disproved, ErrorClass::Auth),
+        ] {
+            assert_eq!(next(was(0, doubt), refusal(), WRITES, 7, NOW).failure.unwrap().class, class, "{doubt:?}");
+        }
+    }
+
+    #[test]
+    fn nobody_looks_while_the_request_may_still_take_effect() {
+        let lost = || WriteOutcome::Unknown(failure(ErrorClass::UnknownOutcome));
+        for crm in Crm::ALL {
+            for doubt in [Doubt::None, Doubt::Disproved] {
+                let at = next(Standing { crm, retry_count: 3, doubt }, lost(), WRITES, 0, NOW).next_retry_at;
+                assert_eq!(at, Some(NOW.plus_secs(may_still_land_secs(crm))), "{crm} {doubt:?}");
+            }
+        }
+        let again = |retry_count| next(was(retry_count, Doubt::Open), lost(), WRITES, 0, NOW).next_retry_at.unwrap();
+        assert_eq!([again(0), again(1), again(40)], [90, 180, 3_600].map(|secs| NOW.plus_secs(secs)));
+        let told = Failure { not_before: Some(NOW.plus_secs(7)), ..failure(ErrorClass::UnknownOutcome) };
+        let at = next(was(0, Doubt::Open), WriteOutcome::Unknown(told), WRITES, 0, NOW).next_retry_at;
+        assert_eq!(at, Some(NOW.plus_secs(7)), "the provider's word comes first");
     }
 
     #[test]

@@ -1,12 +1,9 @@
 //! Reading provider JSON, all of which is treated as hostile: every field may be absent, of another type, or huge.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// Longest record id taken: Salesforce has 18 characters, HubSpot about 13 digits.
 const ID_CHARS_MAX: usize = 32;
-/// The largest result kept as a write's `response_json`; D1 holds 2 MB a row, and hundreds of thousands of rows.
-const KEPT_BYTES_MAX: usize = 32_768;
-
 /// A text field.
 pub(crate) fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
     value.get(key).and_then(Value::as_str)
@@ -45,12 +42,29 @@ pub(crate) fn scopes<'a>(scopes: impl Iterator<Item = &'a str>) -> Vec<String> {
     scopes.filter(ok).take(200).map(str::to_owned).collect()
 }
 
-/// What is kept of a result: all of it, or only its id when it is too large.
+/// What is kept of a result as a write's `response_json`: ids, whether it is new, its state and times. Never its fields, which
+/// are the person's data and stay in the CRM.
 pub(crate) fn kept(result: &Value) -> Value {
-    if result.to_string().len() <= KEPT_BYTES_MAX {
-        return result.clone();
-    }
-    json!({"id": id(result.get("id").or_else(|| result.get("Id"))), "cut": true})
+    const KEPT: [&str; 11] = [
+        "id",
+        "Id",
+        "new",
+        "created",
+        "success",
+        "archived",
+        "createdAt",
+        "updatedAt",
+        "CreatedDate",
+        "LastModifiedDate",
+        "objectWriteTraceId",
+    ];
+    let short = |value: &Value| match value {
+        Value::String(text) => text.len() <= 64 && !text.contains('@'),
+        Value::Bool(_) | Value::Number(_) => true,
+        _ => false,
+    };
+    let kept = KEPT.iter().filter_map(|key| Some(((*key).to_owned(), result.get(key).filter(|v| short(v))?.clone())));
+    Value::Object(kept.collect())
 }
 
 #[cfg(test)]
@@ -86,9 +100,17 @@ mod tests {
     }
 
     #[test]
-    fn codes_are_cut_and_large_results_are_not_kept() {
+    fn codes_are_cut() {
         assert_eq!(code("BAD_AUTH <script>"), "BAD_AUTHscript");
         assert_eq!(code(&"A".repeat(100)).len(), 64);
-        assert_eq!(kept(&json!({"id": "7", "x": "y".repeat(40_000)})), json!({"id": "7", "cut": true}));
+    }
+
+    #[test]
+    fn nothing_of_a_person_is_kept_of_a_result() {
+        let result = json!({"id": "7", "new": true, "createdAt": "2026-11-20T09:00:00Z", "Email": "ada@example.com",
+            "properties": {"email": "ada@example.com", "hs_task_body": "Ada asked"}, "updatedAt": "ada@example.com",
+            "objectWriteTraceId": "y".repeat(40_000)});
+        assert_eq!(kept(&result), json!({"id": "7", "new": true, "createdAt": "2026-11-20T09:00:00Z"}));
+        assert_eq!(kept(&json!(null)), json!({}));
     }
 }

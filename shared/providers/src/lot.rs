@@ -6,7 +6,7 @@
 use crate::http::Request;
 use model::connection::ConnectionFacts;
 use model::curated::CuratedWrite;
-use model::write::{ErrorClass, ExternalIds, WriteOutcome};
+use model::write::{Doubt, ErrorClass, ExternalIds, WriteOutcome};
 use model::{Crm, Timestamp, WriteId};
 use serde_json::Value;
 
@@ -71,9 +71,19 @@ impl Entry {
         self.external_ids.contains_key(key)
     }
 
-    /// An earlier try may have reached the CRM, and the look for it is not over.
+    /// An earlier try may have reached the CRM, and nothing has shown yet whether it did. Whoever has a mechanism that makes a
+    /// look needless leaves this as it is: until its answer comes, nobody knows.
     pub(crate) fn is_unproven(&self) -> bool {
         self.in_doubt && self.stage.look != Look::Over
+    }
+
+    /// What is known of earlier tries by now.
+    pub fn doubt(&self) -> Doubt {
+        match (self.in_doubt, self.is_unproven()) {
+            (false, _) => Doubt::None,
+            (true, true) => Doubt::Open,
+            (true, false) => Doubt::Disproved,
+        }
     }
 }
 

@@ -50,7 +50,7 @@ fn one_task_for_somebody_new_is_two_calls() {
     let entry = &lot.entries[0];
     assert_eq!(entry.outcome, Some(WriteOutcome::Applied));
     assert_eq!(json!(entry.external_ids), json!({"lead": "00QXX0000100000AAA", "task": "00TXX0000000001AAA"}));
-    assert_eq!(entry.response, Some(made("00TXX0000000001AAA")));
+    assert_eq!(entry.response, Some(json!({"id": "00TXX0000000001AAA", "success": true})));
 }
 
 #[test]

@@ -5,12 +5,12 @@
 
 use crate::connections::{self, Connected, Connection, Failed, Refreshed};
 use crate::db::{Bind, Db, DbError, Statement, nth, run};
+use crate::leases;
 use crate::oauth_states::{self, NewState, Unusable};
 use crate::resealing::{self, Resealed};
-use crate::writes::{self, Filter, Key, Leased, NewWrite, Settled, Write};
+use crate::writes::{self, Filter};
 use crate::{WorkspaceScope, workspaces};
 use model::oauth::Flow;
-use model::write::{Transition, WriteStatus};
 use model::{ConnectionId, Crm, Role, Timestamp, UserId, WorkspaceId, WriteId};
 use serde_json::json;
 
@@ -24,6 +24,11 @@ use installs::{
 };
 
 use retention::a_policy_is_compared_and_set;
+use writes_of_a_lot::{
+    a_lease_is_given_once_and_settled_under_its_name, a_settlement_too_large_to_bind_goes_in_parts,
+    an_earlier_open_write_of_a_target_holds_back_later_ones, claim, planned, the_log_is_paged_newest_first,
+    writes_are_planned_once_and_only_where_connected,
+};
 
 /// A failed check: which, and what was seen.
 pub type Failure = (&'static str, String);
@@ -40,6 +45,7 @@ macro_rules! ensure {
 
 mod installs;
 mod retention;
+mod writes_of_a_lot;
 
 /// Runs every check on an empty, migrated database; answers the number of checks and what failed.
 pub async fn run_all(db: &dyn Db) -> (usize, Vec<Failure>) {
@@ -66,6 +72,8 @@ pub async fn run_all(db: &dyn Db) -> (usize, Vec<Failure>) {
         a_row_is_sealed_again_only_as_it_was_read,
         writes_are_planned_once_and_only_where_connected,
         a_lease_is_given_once_and_settled_under_its_name,
+        an_earlier_open_write_of_a_target_holds_back_later_ones,
+        a_settlement_too_large_to_bind_goes_in_parts,
         the_log_is_paged_newest_first,
         a_workspace_sees_nothing_of_another,
         an_account_has_one_workspace,
@@ -335,108 +343,6 @@ async fn a_row_is_sealed_again_only_as_it_was_read(db: &dyn Db) -> Result<(), St
     Ok(())
 }
 
-fn new_write(crm: Crm, key: &str) -> NewWrite {
-    NewWrite {
-        crm,
-        key: key.to_owned(),
-        request_hash: "hash".to_owned(),
-        action: "create_task",
-        object_type: "thread".to_owned(),
-        object_id: "1".to_owned(),
-        source_event_id: "evt".to_owned(),
-        payload: "{\"a\":\"'\\\"\"}".to_owned(),
-    }
-}
-
-async fn planned(db: &dyn Db, scope: &WorkspaceScope, keys: &[&str]) -> Result<u64, String> {
-    let writes: Vec<NewWrite> = keys.iter().map(|key| new_write(Crm::Hubspot, key)).collect();
-    Ok(run(db, writes::plan(scope, &writes, "req", NOW)).await.map_err(words)?.changes)
-}
-
-async fn writes_are_planned_once_and_only_where_connected(db: &dyn Db) -> Result<(), String> {
-    let scope = workspace(db, "ws_plan").await?;
-    ensure!(planned(db, &scope, &["a"]).await? == 0, "planned without a connection");
-    connect(db, &scope, Crm::Hubspot, "1", 1).await?;
-    ensure!(planned(db, &scope, &["a", "b", "a"]).await? == 2, "not planned once each");
-    ensure!(planned(db, &scope, &["a", "c"]).await? == 1, "planned again");
-    let keys = ["a", "b", "c"].map(|key| Key { crm: Crm::Hubspot, key: key.to_owned() });
-    let rows = run(db, writes::select_by_keys(&scope, &keys)).await.map_err(words)?.rows::<Write>().map_err(words)?;
-    ensure!(rows.len() == 3 && rows.iter().all(|row| row.status == WriteStatus::Planned), "{rows:?}");
-    Ok(())
-}
-
-async fn a_lease_is_given_once_and_settled_under_its_name(db: &dyn Db) -> Result<(), String> {
-    let scope = workspace(db, "ws_lease").await?;
-    connect(db, &scope, Crm::Hubspot, "1", 1).await?;
-    planned(db, &scope, &["a", "b"]).await?;
-    let keys = ["a".to_owned(), "b".to_owned(), "never".to_owned()];
-    let lease = |name: &'static str, now: Timestamp| {
-        let keys = keys.clone();
-        let scope = &scope;
-        async move {
-            let until = now.plus_secs(60);
-            let batch = vec![
-                writes::lease(scope, Crm::Hubspot, &keys, name, until, now),
-                writes::begin_attempts(scope, Crm::Hubspot, &keys, name, now),
-            ];
-            let outcomes = db.batch(batch).await.map_err(words)?;
-            nth(&outcomes, 0).and_then(crate::db::Outcome::rows::<Leased>).map_err(words)
-        }
-    };
-    let first = lease("at_1", NOW).await?;
-    ensure!(first.len() == 2 && first.iter().all(|row| row.in_doubt == 0), "{first:?}");
-    let second = lease("at_2", NOW).await?;
-    ensure!(second.is_empty(), "leased twice: {second:?}");
-    let settled = |key: &str| Settled {
-        key: key.to_owned(),
-        transition: Transition { status: WriteStatus::Succeeded, retry_count: 1, next_retry_at: None, failure: None },
-        external_ids: json!({"task": "9"}),
-        response: Some(json!({"id": "9"})),
-        dry_run: None,
-    };
-    let settle = |name: &'static str, key: &str, now: Timestamp| {
-        vec![
-            writes::settle(&scope, Crm::Hubspot, name, &[settled(key)], now),
-            writes::end_attempts(&scope, Crm::Hubspot, name, NOW, &[settled(key)], 2, now),
-        ]
-    };
-    let outcomes = db.batch(settle("at_2", "a", NOW)).await.map_err(words)?;
-    ensure!(nth(&outcomes, 0).map_err(words)?.changes == 0, "settled under a lease that is not its own");
-    let outcomes = db.batch(settle("at_1", "a", NOW)).await.map_err(words)?;
-    ensure!(outcomes.iter().all(|outcome| outcome.changes == 1), "{outcomes:?}");
-    // A crash: the lease of `b` runs out, and whoever takes it next must doubt.
-    let third = lease("at_3", NOW.plus_secs(60)).await?;
-    ensure!(third.len() == 1 && third.iter().all(|row| row.in_doubt == 1), "{third:?}");
-
-    let id = WriteId::of(Crm::Hubspot, "a").ok_or("no write id")?;
-    let row = writes::fetch(db, &scope, &id).await.map_err(words)?.ok_or("no row")?;
-    ensure!(row.status == WriteStatus::Succeeded && row.external_ids_json == "{\"task\":\"9\"}", "{row:?}");
-    let attempts = writes::list_attempts(db, &scope, &id).await.map_err(words)?;
-    ensure!(attempts.len() == 1 && attempts.iter().all(|a| a.calls == Some(2)), "{attempts:?}");
-    Ok(())
-}
-
-async fn the_log_is_paged_newest_first(db: &dyn Db) -> Result<(), String> {
-    let scope = workspace(db, "ws_pages").await?;
-    connect(db, &scope, Crm::Hubspot, "1", 1).await?;
-    for (at, key) in ["a", "b", "c"].into_iter().enumerate() {
-        let now = NOW.plus_secs(i64::try_from(at).unwrap_or_default());
-        run(db, writes::plan(&scope, &[new_write(Crm::Hubspot, key)], "req", now)).await.map_err(words)?;
-    }
-    let mut filter = Filter { limit: 2, crm: Some(Crm::Hubspot), ..Filter::default() };
-    let page = writes::list(db, &scope, &filter).await.map_err(words)?;
-    let keys: Vec<&str> = page.iter().map(|row| row.idempotency_key.as_str()).collect();
-    ensure!(keys == ["c", "b"], "{keys:?}");
-    let last = page.last().ok_or("an empty page")?;
-    filter.after =
-        Some(writes::Position { created_at: last.created_at, crm: last.crm, key: last.idempotency_key.clone() });
-    let page = writes::list(db, &scope, &filter).await.map_err(words)?;
-    ensure!(page.len() == 1 && page.iter().all(|row| row.idempotency_key == "a"), "{page:?}");
-    filter = Filter { limit: 10, status: Some(WriteStatus::PermanentFailure), ..Filter::default() };
-    ensure!(writes::list(db, &scope, &filter).await.map_err(words)?.is_empty(), "dead letters where none are");
-    Ok(())
-}
-
 async fn a_workspace_sees_nothing_of_another(db: &dyn Db) -> Result<(), String> {
     let ours = workspace(db, "ws_ours").await?;
     let theirs = workspace(db, "ws_theirs").await?;
@@ -447,8 +353,7 @@ async fn a_workspace_sees_nothing_of_another(db: &dyn Db) -> Result<(), String> 
     let all = Filter { limit: 10, ..Filter::default() };
     ensure!(writes::list(db, &theirs, &all).await.map_err(words)?.is_empty(), "a foreign log was read");
     ensure!(connections::list(db, &theirs).await.map_err(words)?.is_empty(), "a foreign connection was read");
-    let until = NOW.plus_secs(60);
-    let lease = writes::lease(&theirs, Crm::Hubspot, &["secret".to_owned()], "at_1", until, NOW);
+    let lease = leases::lease(&theirs, Crm::Hubspot, &["secret".to_owned()], &claim("at_1", NOW));
     ensure!(run(db, lease).await.map_err(words)?.rows.is_empty(), "a foreign write was leased");
     Ok(())
 }

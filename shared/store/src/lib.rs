@@ -1,4 +1,4 @@
-//! Every SQL statement and row shape, one module per table, and the [`Db`] port.
+//! Every SQL statement and row shape, one module per table or subject, and the [`Db`] port.
 //!
 //! In scope: statements as values, typed rows. Out of scope: deciding what to do; opening sealed columns; running SQL (the
 //! edge does it on D1, `stub-db` on SQLite). SQL stands nowhere else: `tests/house` looks.
@@ -15,10 +15,12 @@ pub mod deals;
 pub mod health;
 pub mod install_events;
 pub mod journal_cursors;
+pub mod leases;
 pub mod messages;
 pub mod oauth_states;
 pub mod pending_installs;
 pub mod redaction;
+pub mod replays;
 pub mod resealing;
 pub mod retention;
 pub mod retention_policies;

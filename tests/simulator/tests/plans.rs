@@ -6,8 +6,9 @@ use model::{Crm, Timestamp};
 use pollster::block_on;
 use serde_json::json;
 use simulator::workspace;
-use store::writes::{self, Key, Settled};
-use store::{Db, Statement, WorkspaceScope};
+use store::leases::{self, Claim, Settled, Settlement};
+use store::writes::{self, Key};
+use store::{Db, Statement, WorkspaceScope, deals};
 use stub_db::SqliteDb;
 
 fn plan_of(db: &SqliteDb, statement: Statement) -> Vec<String> {
@@ -23,22 +24,57 @@ fn a_lot_is_found_by_its_keys() {
     let (crm, keys, now) = (Crm::Hubspot, ["k".to_owned()], Timestamp(0));
     let settled = [Settled {
         key: "k".to_owned(),
-        transition: Transition { status: WriteStatus::Succeeded, retry_count: 1, next_retry_at: None, failure: None },
+        transition: Transition { status: WriteStatus::Failed, retry_count: 1, next_retry_at: Some(now), failure: None },
         external_ids: json!({}),
         response: None,
         dry_run: None,
     }];
+    let part = Settlement::of(&settled).remove(0);
+    let claim = Claim { lease_id: "at_1", until: now, crashed_before: now, held_since: now, at: now };
     for (name, statement) in [
-        ("lease", writes::lease(&scope, crm, &keys, "at_1", now, now)),
-        ("begin_attempts", writes::begin_attempts(&scope, crm, &keys, "at_1", now)),
-        ("settle", writes::settle(&scope, crm, "at_1", &settled, now)),
-        ("end_attempts", writes::end_attempts(&scope, crm, "at_1", now, &settled, 1, now)),
+        ("lease", leases::lease(&scope, crm, &keys, &claim)),
+        ("begin_attempts", leases::begin_attempts(&scope, crm, &keys, "at_1", now)),
+        ("settle", part.settle(&scope, crm, "at_1", 1, now)),
+        ("end_attempts", part.end_attempts(&scope, crm, ("at_1", now), 1, now).unwrap()),
+        ("deals", deals::select_of_lease(&scope, crm, &keys, "at_1")),
         ("select_by_keys", writes::select_by_keys(&scope, &[Key { crm, key: "k".to_owned() }])),
     ] {
         let plan = plan_of(&db, statement);
         let of_table: Vec<&String> =
             plan.iter().filter(|step| step.contains("crm_write") || step.contains("SEARCH w")).collect();
         assert!(!of_table.is_empty(), "{name}: {plan:?}");
-        assert!(of_table.iter().all(|step| step.contains("idempotency_key=?")), "{name} walks the table: {plan:?}");
+        let by_key = |step: &&String| step.contains("idempotency_key=?") || step.contains(BY_TARGET);
+        assert!(of_table.iter().all(by_key), "{name} walks the table: {plan:?}");
     }
+}
+
+/// The look for an earlier open write of the same target.
+const BY_TARGET: &str =
+    "SEARCH e USING INDEX crm_write_log_open (workspace_id=? AND crm=? AND target=? AND position<?)";
+
+#[test]
+fn what_is_open_is_found_without_what_is_final() {
+    let db = SqliteDb::in_memory();
+    let scope = WorkspaceScope::of(workspace("ws_acme"));
+    let plan = plan_of(&db, leases::select_released(&scope, Crm::Hubspot, &["t"], Timestamp(0)));
+    assert!(
+        plan.iter().any(|step| step.contains("crm_write_log_open (workspace_id=? AND crm=? AND target=?")),
+        "{plan:?}"
+    );
+    let plan = plan_of(
+        &db,
+        leases::lease(
+            &scope,
+            Crm::Hubspot,
+            &["k".to_owned()],
+            &Claim {
+                lease_id: "at_1",
+                until: Timestamp(0),
+                crashed_before: Timestamp(0),
+                held_since: Timestamp(0),
+                at: Timestamp(0),
+            },
+        ),
+    );
+    assert!(plan.iter().any(|step| step.contains(BY_TARGET)), "{plan:?}");
 }
