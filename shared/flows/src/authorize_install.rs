@@ -7,7 +7,7 @@ use crate::start_oauth::{Minting, mint};
 use crate::{Error, World};
 use crypto::state::{BrowserCookie, StateToken};
 use model::{Crm, Secret};
-use providers::hubspot::hosts::return_url;
+use providers::hubspot::hosts::{may_carry_state, return_url};
 
 /// Where the browser is sent, and what it must bring back.
 pub struct Authorized {
@@ -20,7 +20,9 @@ pub struct Authorized {
 /// Mints a state for HubSpot's own authorize request. One write to the directory.
 pub async fn authorize_install(world: &World<'_>, asked: Option<&str>) -> Result<Authorized, Error> {
     let asked = asked.and_then(return_url).ok_or(Error::ReturnUrlRefused)?;
-    world.settings.app(Crm::Hubspot)?;
+    if !may_carry_state(asked, world.settings.app(Crm::Hubspot)?) {
+        return Err(Error::ReturnUrlRefused);
+    }
     let state = StateToken::mint(world.random)?;
     let verifier = Secret::new(String::new());
     let new = Minting { crm: Crm::Hubspot, caller: None, verifier: &verifier, return_to: None, login_host: None };

@@ -25,7 +25,7 @@ use crypto::{Aad, Column, vault};
 use model::connection::ConnectionKey;
 use model::install::Proof;
 use model::oauth::Flow;
-use model::{ConnectionId, Crm, Secret, WorkspaceId};
+use model::{ConnectionId, Crm, Role, Secret, WorkspaceId};
 use providers::hubspot::hosts::return_url;
 use providers::oauth::Grant;
 use serde_json::json;
@@ -121,6 +121,10 @@ async fn route(world: &World<'_>, crm: Crm, callback: &Callback) -> Result<Ended
     }
     let (state_hash, consumed) = consume(world, crm, callback).await?;
     let unfinished = |error| Unfinished { error, return_to: consumed.return_to.clone() };
+    // Ten minutes may have passed: who has lost the role since connects nothing, and no code is exchanged for them.
+    if consumed.flow == Flow::Connect && !consumed.role.is_some_and(Role::may_administer) {
+        return Err(unfinished(Error::AdminRequired));
+    }
     let granted = exchanged(world, crm, callback, &state_hash, &consumed).await.map_err(unfinished)?;
     let ended = match (consumed.flow, &consumed.workspace_id, &consumed.shard) {
         (Flow::Connect, Some(workspace_id), Some(shard)) => {

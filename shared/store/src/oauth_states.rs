@@ -5,7 +5,7 @@
 
 use crate::db::{Bind, Db, DbError, Statement, nth};
 use model::oauth::Flow;
-use model::{Crm, Timestamp, WorkspaceId};
+use model::{Crm, Role, Timestamp, WorkspaceId};
 use serde::Deserialize;
 
 /// A flow in progress, as minted.
@@ -46,6 +46,8 @@ pub struct Consumed {
     pub shard: Option<String>,
     /// Who started it: a user id or `token:<name>`.
     pub user_id: Option<String>,
+    /// What they may do in the workspace now; none when they are no member, or the token no longer stands.
+    pub role: Option<Role>,
     /// The PKCE verifier, sealed.
     pub verifier_sealed: String,
     /// Where the browser goes at the end.
@@ -115,7 +117,14 @@ pub async fn consume(
                 "UPDATE oauth_states SET used_at = ?3
                  WHERE state_hash = ?1 AND crm = ?2 AND used_at IS NULL
                  RETURNING flow, workspace_id, user_id, verifier_sealed, return_to, login_host,
-                     (SELECT shard FROM workspaces w WHERE w.id = workspace_id) AS shard",
+                     (SELECT shard FROM workspaces w WHERE w.id = workspace_id) AS shard,
+                     COALESCE(
+                         (SELECT role FROM workspace_members m
+                          WHERE m.workspace_id = oauth_states.workspace_id AND m.user_id = oauth_states.user_id),
+                         (SELECT role FROM service_tokens t
+                          WHERE t.workspace_id = oauth_states.workspace_id AND 'token:' || t.name = oauth_states.user_id
+                              AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > ?3)
+                          ORDER BY t.role = 'member' LIMIT 1)) AS role",
                 [Bind::from(state_hash), crm.as_str().into(), now.into()],
             ),
         ])

@@ -349,6 +349,56 @@ fn a_return_url_on_a_made_up_hublet_is_refused() {
 }
 
 #[test]
+fn a_return_url_that_would_hand_the_state_to_another_app_is_refused() {
+    for query in [
+        "client_id=theirs&redirect_uri=https%3A%2F%2Fevil.example%2F",
+        "client_id=hubspot-client&redirect_uri=https%3A%2F%2Fevil.example%2F",
+        "client_id=hubspot-client&client_id=theirs",
+        "state=planted",
+    ] {
+        let (sim, _) = scene();
+        let url = format!("https://app.hubspot.com/oauth/authorize?{query}");
+        refused(&sim, &Error::ReturnUrlRefused, || block_on(authorize_install(&sim.world(), Some(&url))));
+    }
+}
+
+#[test]
+fn an_administrator_who_lost_the_role_since_the_start_connects_nothing() {
+    for change in [
+        "UPDATE workspace_members SET role = 'member' WHERE user_id = 'us_owner'",
+        "DELETE FROM workspace_members WHERE user_id = 'us_owner'",
+    ] {
+        let sim = Sim::new(78);
+        let mut browser = Browser::new(&sim);
+        let url = browser.start(Crm::Hubspot, &Start::default()).unwrap();
+        let callback = browser.consent(&url, "approve");
+        block_on(store::db::run(&sim.ports.db, store::Statement::new(change, []))).unwrap();
+        refused_unsent(&sim, Crm::Hubspot, &callback, &Error::AdminRequired);
+    }
+}
+
+#[test]
+fn a_service_token_that_was_revoked_since_the_start_connects_nothing() {
+    let sim = Sim::new(79);
+    let sql = |text: &'static str| block_on(store::db::run(&sim.ports.db, store::Statement::new(text, []))).unwrap();
+    sql(
+        "INSERT INTO service_tokens (token_hash, workspace_id, name, role, created_at) VALUES ('h', 'ws_acme', 'ci', 'owner', 1)",
+    );
+    let back_end = Caller { actor: "token:ci".to_owned(), ..sim.caller(Role::Owner) };
+    let mut browser = Browser::new(&sim);
+    let mut begun = || {
+        let url = browser.start_as(&back_end, Crm::Hubspot, &Start::default()).unwrap();
+        browser.consent(&url, "approve")
+    };
+    let (good, late) = (begun(), begun());
+    sql("UPDATE service_tokens SET revoked_at = 2");
+    refused_unsent(&sim, Crm::Hubspot, &late, &Error::AdminRequired);
+    sql("UPDATE service_tokens SET revoked_at = NULL");
+    let with_cookie = Callback { browser_cookie: good.browser_cookie.clone(), ..good };
+    assert!(land(&sim, Crm::Hubspot, &with_cookie).is_ok(), "one that stands connects");
+}
+
+#[test]
 fn a_first_leg_without_a_return_url_is_refused() {
     let (sim, _) = scene();
     refused(&sim, &Error::ReturnUrlRefused, || block_on(authorize_install(&sim.world(), None)));

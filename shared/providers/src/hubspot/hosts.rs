@@ -1,5 +1,7 @@
 //! HubSpot's two hosts and the dated paths used here (providers reference 1.1).
 
+use crate::oauth::AppCredentials;
+
 /// The dated release every path names; each is supported for about 18 months. 2026-03 is the one documented concretely
 /// for everything used here; 2026-09 has the same shapes.
 pub const HUBSPOT_API_VERSION: &str = "2026-03";
@@ -43,6 +45,18 @@ pub(super) fn uninstall() -> String {
 /// `https://api.hubapi.com/webhooks-journal/{part}/2026-03{rest}`: `journal` or `subscriptions`.
 pub(super) fn journal(part: &str, rest: &str) -> String {
     format!("{API}/webhooks-journal/{part}/{HUBSPOT_API_VERSION}{rest}")
+}
+
+/// Whether a state of ours may be put on such an address: not where it would be handed to another app. HubSpot's consent page is
+/// on the same host, and brings a state to the `redirect_uri` that is named beside it.
+pub fn may_carry_state(return_url: &str, app: &AppCredentials) -> bool {
+    let (_, query) = return_url.split_once('?').unwrap_or_default();
+    url::form_urlencoded::parse(query.as_bytes()).all(|(name, value)| match &*name.to_ascii_lowercase() {
+        "client_id" => value == app.client_id,
+        "redirect_uri" => value == app.redirect_uri,
+        "state" => false,
+        _ => true,
+    })
 }
 
 /// Where the journal's files may be: HubSpot's own hosts, and Amazon's S3, as a bucket's path or as its host, with a region or
@@ -91,7 +105,9 @@ pub fn return_url(text: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{journal_file, return_url};
+    use super::{journal_file, may_carry_state, return_url};
+    use crate::oauth::AppCredentials;
+    use model::Secret;
 
     #[test]
     fn only_hubspots_own_app_is_returned_to() {
@@ -165,6 +181,34 @@ mod tests {
             "",
         ] {
             assert_eq!(journal_file(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_state_is_not_put_where_another_app_would_get_it() {
+        let app = AppCredentials {
+            client_id: "ours".to_owned(),
+            client_secret: Secret::new(String::new()),
+            scopes: Vec::new(),
+            optional_scopes: Vec::new(),
+            redirect_uri: "https://conduit.example/cb".to_owned(),
+        };
+        for (query, may) in [
+            ("", true),
+            ("?hub_id=1&x=client_id", true),
+            ("?client_id=ours&redirect_uri=https%3A%2F%2Fconduit.example%2Fcb", true),
+            ("?client_id=theirs", false),
+            ("?client_id=ours&client_id=theirs", false),
+            ("?redirect_uri=https%3A%2F%2Fevil.example%2F", false),
+            ("?%72edirect_uri=https://evil.example/", false),
+            ("?CLIENT_ID=theirs", false),
+            ("?state=planted", false),
+        ] {
+            assert_eq!(
+                may_carry_state(&format!("https://app.hubspot.com/oauth/authorize{query}"), &app),
+                may,
+                "{query}"
+            );
         }
     }
 }
