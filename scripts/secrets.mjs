@@ -15,6 +15,7 @@ const word = () => randomBytes(24).toString("base64url");
 export const secrets = {
   TOKEN_ENC_KEY_B64: key, // seals tokens: AES-256-GCM, current key
   STATE_ENC_KEY_B64: key, // seals PKCE verifiers, so that an OAuth start cannot open tokens
+  AUDIT_MAC_KEY_B64: key, // seals the ends of the audit chains
   PII_HASH_KEY_B64: key, // HMAC of e-mail addresses and telephone numbers
   JWT_HS256_SECRET: key, // shared with the host product, which signs API tokens with it
   HUBSPOT_CLIENT_ID: () => "stand-in-hubspot-client",
@@ -25,7 +26,10 @@ export const secrets = {
 };
 
 /** Secrets nobody has to have, by the one whose holders also get them: a previous key opens what it sealed, while keys rotate. */
-export const optionalSecrets = { TOKEN_ENC_KEY_B64: ["TOKEN_ENC_KEY_PREVIOUS_B64"] };
+export const optionalSecrets = {
+  TOKEN_ENC_KEY_B64: ["TOKEN_ENC_KEY_PREVIOUS_B64"],
+  AUDIT_MAC_KEY_B64: ["AUDIT_MAC_KEY_PREVIOUS_B64"],
+};
 
 /** A value for every secret. */
 export const makeSecrets = () => Object.fromEntries(Object.entries(secrets).map(([name, make]) => [name, make()]));

@@ -18,7 +18,7 @@ pub enum Route {
 }
 
 /// A function's name, and its service binding in wrangler.toml.
-const FUNCTIONS: [(&str, &str); 10] = [
+const FUNCTIONS: [(&str, &str); 11] = [
     ("hubspot-oauth-start", "HUBSPOT_OAUTH_START"),
     ("hubspot-oauth-callback", "HUBSPOT_OAUTH_CALLBACK"),
     ("salesforce-oauth-start", "SALESFORCE_OAUTH_START"),
@@ -29,6 +29,7 @@ const FUNCTIONS: [(&str, &str); 10] = [
     ("crm-disconnect", "CRM_DISCONNECT"),
     ("crm-writes", "CRM_WRITES"),
     ("retention-policy", "RETENTION_POLICY"),
+    ("audit-events", "AUDIT_EVENTS"),
 ];
 
 /// Pages that people see in their address bar, and the function that shows each.

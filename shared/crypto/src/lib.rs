@@ -8,6 +8,7 @@
 //! Every hash has its own domain prefix and length-prefixed parts, so that a value made for one purpose is never valid for
 //! another, and `ab|c` never meets `a|bc`.
 
+pub mod audit_chain;
 pub mod id;
 pub mod idempotency;
 pub mod jwt;

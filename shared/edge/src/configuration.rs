@@ -85,6 +85,14 @@ pub fn state_keys(text: Text<'_>) -> Result<Option<Keyring>, Error> {
     keyring(text, "STATE_ENC_KEY_B64", None)
 }
 
+/// The keys that seal the ends of audit chains: for the Workers that write or check them.
+pub fn audit_keys(env: &Env) -> Result<Keyring, Error> {
+    let text = |name: &str| js::text(env.as_ref(), name);
+    keyring(&text, AUDIT_KEY, Some("AUDIT_MAC_KEY_PREVIOUS_B64"))?.ok_or(Error::SecretMissing(AUDIT_KEY))
+}
+
+const AUDIT_KEY: &str = "AUDIT_MAC_KEY_B64";
+
 fn keyring(text: Text<'_>, current: &'static str, previous: Option<&'static str>) -> Result<Option<Keyring>, Error> {
     let Some(key) = text(current) else { return Ok(None) };
     let older = previous.and_then(text).map(Secret::new);

@@ -17,6 +17,7 @@ pub struct Reply {
 pub(crate) enum Content {
     None,
     Json(String),
+    Text { content_type: &'static str, text: String },
     Html(Html),
     Refusal { error: Error, page: Option<Html> },
     Problem { code: &'static str, detail: &'static str },
@@ -34,6 +35,11 @@ impl Reply {
     /// JSON that is text already and known to be valid.
     pub fn json_text(status: u16, text: String) -> Self {
         Self::new(status, Content::Json(text))
+    }
+
+    /// Text of another kind: `application/x-ndjson`.
+    pub const fn text(status: u16, content_type: &'static str, text: String) -> Self {
+        Self::new(status, Content::Text { content_type, text })
     }
 
     /// A page. Only `pages` makes one, and nothing but its one stylesheet runs in it.

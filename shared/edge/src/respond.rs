@@ -113,6 +113,9 @@ pub fn answer(reply: &Reply, request_id: &str, counts: Option<&str>) -> Outgoing
     let body = match &reply.content {
         Content::None => Body::NONE,
         Content::Json(text) => Body { text: Some(text), content_type: Some("application/json"), ..Body::NONE },
+        Content::Text { content_type, text } => {
+            Body { text: Some(text), content_type: Some(content_type), ..Body::NONE }
+        }
         Content::Html(page) => Body::page(page),
         Content::Refusal { error, page } => return refuse(error, page.as_ref(), &reply.headers, request_id, counts),
         Content::Problem { code, detail } => {

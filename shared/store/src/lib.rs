@@ -6,6 +6,7 @@
 pub mod alarms;
 pub mod attachments;
 pub mod audit;
+pub mod audit_chain;
 pub mod conformance;
 pub mod connect_sessions;
 pub mod connections;

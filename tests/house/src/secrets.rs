@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const TOKENS: &str = "TOKEN_ENC_KEY_B64";
 const STATES: &str = "STATE_ENC_KEY_B64";
+const AUDIT: &str = "AUDIT_MAC_KEY_B64";
 const CALLERS: &str = "JWT_HS256_SECRET";
 const HUBSPOT: [&str; 2] = ["HUBSPOT_CLIENT_ID", "HUBSPOT_CLIENT_SECRET"];
 const SALESFORCE: [&str; 2] = ["SALESFORCE_CLIENT_ID", "SALESFORCE_CLIENT_SECRET"];
@@ -34,6 +35,10 @@ fn expected() -> BTreeMap<&'static str, Vec<&'static str>> {
         ("crm-connections", vec![CALLERS]),
         ("crm-writes", vec![CALLERS]),
         ("retention-policy", vec![CALLERS]),
+        // Knows who asks, and checks the ends of the audit chains, or seals them before an export.
+        ("audit-events", vec![AUDIT, CALLERS]),
+        // Seals the ends of the audit chains.
+        ("seal-audit", vec![AUDIT]),
         // Knows who asks, opens the tokens to revoke them, as the app.
         ("crm-disconnect", [CALLERS, TOKENS].into_iter().chain(both_apps()).collect()),
         // Takes its access tokens from the gate.
@@ -42,8 +47,8 @@ fn expected() -> BTreeMap<&'static str, Vec<&'static str>> {
         ("connection-gate", [TOKENS].into_iter().chain(both_apps()).collect()),
         // Opens tokens and seals them again; cannot act as the app.
         ("reseal-tokens", vec![TOKENS]),
-        // Removes what is old; nothing of it is sealed.
-        ("purge-retention", vec![]),
+        // Removes what is old, and checks the ends of the audit chains.
+        ("purge-retention", vec![AUDIT]),
         // Takes its access tokens from the gate.
         ("reconcile-connections", vec![]),
         // Rings the queue again.

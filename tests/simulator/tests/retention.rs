@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 use async_trait::async_trait;
+use crypto::Keyring;
 use flows::Error;
 use flows::change_policy::change_policy;
 use flows::process_writes::process_writes;
@@ -11,7 +12,7 @@ use flows::reconcile_writes::reconcile_writes;
 use flows::remove_attachments::{Objects, ObjectsUnavailable};
 use flows::submit_writes::submit_writes;
 use model::retention::Refusal;
-use model::{Crm, Role, Timestamp};
+use model::{Crm, Role, Secret, Timestamp};
 use pollster::block_on;
 use serde_json::{Value, json};
 use simulator::{Sim, WORKSPACE, workspace};
@@ -137,8 +138,13 @@ fn keep(sim: &Sim, bucket: &Bucket, id: &str, ages: &[i64]) {
     apply(sim, statements);
 }
 
+/// The keys of the audit chains.
+fn ring() -> Keyring {
+    Keyring::from_base64(&Secret::new(format!("{}=", "E".repeat(43))), None).ok().unwrap()
+}
+
 fn purge(sim: &Sim, bucket: &Bucket) -> PurgeReport {
-    block_on(purge_retention(&sim.world(), bucket)).unwrap()
+    block_on(purge_retention(&sim.world(), bucket, &ring())).unwrap()
 }
 
 /// The details of a workspace's `retention_purge_completed`, added up, and how many there are.
@@ -191,7 +197,7 @@ fn whatever_step_fails_the_next_run_goes_on_and_nothing_is_counted_twice_or_forg
             let bucket = Bucket::default();
             keep(&sim, &bucket, WORKSPACE, &AGES);
             sim.ports.db.fail_at(nth, fault);
-            let _ = block_on(purge_retention(&sim.world(), &bucket));
+            let _ = block_on(purge_retention(&sim.world(), &bucket, &ring()));
             if sim.ports.db.pending_faults() > 0 {
                 sim.ports.db.clear_faults();
             } else {

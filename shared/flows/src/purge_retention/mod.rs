@@ -5,11 +5,13 @@
 //! work, and its `retention_purge_completed` takes them in one batch with their end. A run has a number of queries; the
 //! schedule's later ticks of the day take what is left, and find nothing when nothing is.
 
+mod chains;
 mod spent;
 mod workspace;
 
 use crate::remove_attachments::Objects;
 use crate::{Error, World};
+use crypto::Keyring;
 use model::WorkspaceId;
 use model::retention::Policy;
 use serde::Serialize;
@@ -43,6 +45,12 @@ pub struct PurgeReport {
     pub attempts: u32,
     /// Spent OAuth states deleted.
     pub states: u32,
+    /// Audit chains looked through to their end, and whole.
+    pub chains_verified: u32,
+    /// Audit chains with a broken link: a line of the log names each.
+    pub chains_broken: u32,
+    /// Audit events read for it.
+    pub events_verified: u32,
     /// Shards that failed or are not bound.
     pub shards_failed: u32,
     /// There was more than one run takes.
@@ -67,14 +75,20 @@ impl Budget {
         self.left -= queries;
         true
     }
+
+    /// Gives back what was taken and not used.
+    pub(crate) const fn give_back(&mut self, queries: u32) {
+        self.left = self.left.saturating_add(queries);
+    }
 }
 
-/// One run.
-pub async fn purge_retention(world: &World<'_>, objects: &dyn Objects) -> Result<PurgeReport, Error> {
+/// One run. `keys` are those of the audit chains.
+pub async fn purge_retention(world: &World<'_>, objects: &dyn Objects, keys: &Keyring) -> Result<PurgeReport, Error> {
     let mut report = PurgeReport::default();
     let mut budget = Budget::of(QUERIES_PER_RUN_MAX);
     spent::delete(world, &mut budget, &mut report).await?;
     walk(world, objects, &mut budget, &mut report).await?;
+    chains::verify_chains(world, keys, &mut budget, &mut report).await;
     tell(world, &report);
     Ok(report)
 }
@@ -152,6 +166,8 @@ fn tell(world: &World<'_>, report: &PurgeReport) {
             ("failed", &count(report.attachments_failed)),
             ("writes", &count(report.writes)),
             ("attempts", &count(report.attempts)),
+            ("chains_verified", &count(report.chains_verified)),
+            ("chains_broken", &count(report.chains_broken)),
             ("shards_failed", &count(report.shards_failed)),
             ("unfinished", if report.unfinished { "true" } else { "false" }),
         ],
