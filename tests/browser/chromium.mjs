@@ -134,6 +134,38 @@ class Page {
     return this.evaluate("document.body.innerText");
   }
 
+  /** The window's size, and the colours the person's system prefers. */
+  async look({ width, height, scheme = "light" }) {
+    await this.send("Emulation.setDeviceMetricsOverride", { width, height, deviceScaleFactor: 1, mobile: false });
+    await this.send("Emulation.setEmulatedMedia", { features: [{ name: "prefers-color-scheme", value: scheme }] });
+  }
+
+  /** Texts whose contrast with what is behind them is under WCAG's 4.5 : 1, and anything wider than the window. */
+  flaws() {
+    return this.evaluate(`(() => {
+      const numbers = (colour) => colour.match(/[\\d.]+/g).map(Number);
+      const channel = (value) => (value / 255 <= 0.03928 ? value / 255 / 12.92 : ((value / 255 + 0.055) / 1.055) ** 2.4);
+      const luminance = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
+      const behind = (element) => {
+        for (let at = element; at; at = at.parentElement) {
+          const colour = numbers(getComputedStyle(at).backgroundColor);
+          if (colour.length === 3 || colour[3] === 1) return colour;
+        }
+        return [255, 255, 255];
+      };
+      const flaws = [];
+      for (const element of document.querySelectorAll("main, main *")) {
+        const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
+        if (!own) continue;
+        const [a, b] = [numbers(getComputedStyle(element).color), behind(element)].map(luminance).sort((x, y) => y - x);
+        const ratio = (a + 0.05) / (b + 0.05);
+        if (ratio < 4.5) flaws.push(element.tagName + " has a contrast of " + ratio.toFixed(2) + ": " + element.textContent.trim().slice(0, 40));
+      }
+      if (document.documentElement.scrollWidth > innerWidth) flaws.push("the page is " + document.documentElement.scrollWidth + " wide in a window of " + innerWidth);
+      return flaws;
+    })()`);
+  }
+
   /** A picture of the page, as high as it is. */
   async screenshot(file) {
     const { data } = await this.send("Page.captureScreenshot", { format: "png" });

@@ -1,7 +1,7 @@
 // From the marketplace's page to a claimed connection that writes a task, in headless Chromium, as a person goes it: HubSpot's
 // both shapes and Salesforce. The Workers run as `npm start` runs them; the CRMs are the stand-in's.
 //
-//   CONDUIT_IMAGES=docs/images node --test tests/browser     also keeps the pictures that the documentation shows
+//   CONDUIT_IMAGES=docs/images node --test tests/browser/*.test.mjs     also keeps the pictures that the documentation shows
 
 import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";
@@ -63,6 +63,11 @@ const standIn = async (path, body) => {
   return response.json();
 };
 
+const cron = async (name) => {
+  const response = await fetch(`${local.origin}/local/cron/${name}`, { method: "POST" });
+  assert.equal(response.status, 200, await response.text());
+};
+
 const disconnect = (crm) => api("crm-disconnect", { crm });
 
 /** What the product's back end does when the person signs in: it asks for a link and sends the browser there. */
@@ -73,7 +78,19 @@ async function signIn(page) {
   assert.equal(await page.url(), `${local.origin}/claim-install`, "no secret stays in the address");
 }
 
-const picture = async (page, name) => images && page.screenshot(join(images, `${name}.png`));
+const desk = { width: 960, height: 720 };
+const phone = { width: 390, height: 780 };
+
+/** Looks at the page on a desk and on a telephone, by day and by night: everything can be read, nothing sticks out. */
+async function picture(page, name) {
+  for (const look of [{ ...desk, scheme: "dark" }, { ...phone, scheme: "dark" }, phone, desk]) {
+    await page.look(look);
+    assert.deepEqual(await page.flaws(), [], `${name}, ${JSON.stringify(look)}`);
+    if (!images) continue;
+    if (look === desk) await page.screenshot(join(images, `${name}.png`));
+    if (look === phone && name.endsWith("-claim")) await page.screenshot(join(images, `${name}-phone.png`));
+  }
+}
 
 /** The connection works: a task submitted to the API arrives in the CRM. */
 async function writesATask(crm, object) {
@@ -151,4 +168,51 @@ test("Salesforce: AppExchange, consent, claim, a task", { skip }, async () => {
   await writesATask("salesforce", "Task");
   await page.goto(`${local.origin}/claim-install`);
   assert.deepEqual(page.complaints, []);
+});
+
+test("declining on the claim page, without an account: the app is out of HubSpot, and nothing is connected", { skip }, async () => {
+  const { page } = browser;
+  await page.goto(`${local.origin}/marketplace/hubspot`);
+  await page.press("Install app, with sign-in");
+  await page.press("Approve");
+  await page.press("Open Conduit");
+  assert.match(await page.text(), /Decline, and the app’s access to HubSpot ends/);
+  await page.press("Decline");
+  assert.match(await page.text(), /Declined/);
+  assert.match(await page.text(), /no longer has access/);
+  await picture(page, "install-hubspot-6-declined");
+  const { calls } = await standIn("ledger?effects=false");
+  assert.ok(Object.keys(calls).some((call) => /DELETE .*external-install/.test(call)), JSON.stringify(calls));
+  await page.goto(`${local.origin}/claim-install`);
+  assert.doesNotMatch(await page.text(), /Decline/, "there is nothing more to decline");
+  assert.deepEqual(page.complaints, []);
+});
+
+test("declining at the CRM's own consent page: it says so, and how to begin again", { skip }, async () => {
+  const { page } = browser;
+  await page.goto(`${local.origin}/marketplace/salesforce`);
+  await page.press("Get it now");
+  await page.press("Deny");
+  assert.match(await page.text(), /Salesforce was not connected/);
+  assert.match(await page.text(), /Access was declined in Salesforce/);
+  await picture(page, "install-salesforce-3-declined");
+});
+
+test("an app that was removed in HubSpot: the page of connections says so, and connects again", { skip }, async () => {
+  const { page } = browser;
+  await page.goto(`${local.origin}/marketplace/hubspot`);
+  await page.press("Install app, with sign-in");
+  await page.press("Approve");
+  await page.press("Open Conduit");
+  await cron("watch-installs");
+  await signIn(page);
+  await page.press("Connect HubSpot");
+  await standIn("uninstall/4242", {});
+  await cron("watch-installs");
+  await page.goto(`${local.origin}/connect`);
+  assert.match(await page.text(), /Not connected. The app was removed in HubSpot/);
+  await picture(page, "connections-removed");
+  await page.press("Connect");
+  await page.press("Approve");
+  await writesATask("hubspot", "tasks");
 });

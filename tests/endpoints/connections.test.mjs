@@ -30,7 +30,7 @@ for (const crm of crms) {
       const shown = (await list(acme, token)).find((one) => one.crm === crm);
       assert.deepEqual(Object.keys(shown).sort(), [
         "connected_at", "crm", "external_account_id", "external_account_name", "health", "heartbeat_at", "id", "instance_url",
-        "last_error", "scopes", "status", "updated_at",
+        "last_error", "mechanisms", "scopes", "status", "updated_at",
       ]);
       assert.match(shown.id, /^cx_/);
       assert.deepEqual([shown.status, shown.health.status, shown.last_error], ["connected", "ok", null]);

@@ -1,11 +1,11 @@
 //! Ending what a removed app had in its accounts: connections in whichever workspace, and installs that wait.
 //!
 //! The rule: a removal by the CRM's word ends a connection as a disconnect does. It is `disconnected` with a reason a person can
-//! act on, its dead tokens are erased, its health is `error`, and the account is let go, so that whoever installs the app there
-//! next may have it. What was connected or installed after the removal stands.
+//! act on, its dead tokens are erased, its health is `error`, an alarm is raised, and the account is let go, so that whoever
+//! installs the app there next may have it. What was connected or installed after the removal stands.
 
 use crate::install_tokens::event_if_changed;
-use crate::{Error, World, audit, world};
+use crate::{Error, World, alarm, audit, world};
 use model::connection::ConnectionKey;
 use model::install::CLAIM_STALE_SECS;
 use model::{Crm, Health, Timestamp};
@@ -84,6 +84,7 @@ async fn end_connection(world: &World<'_>, removed: &Removed, shard: &str, found
     let mut batch = vec![
         uninstalls::disconnect(&tenant.scope, crm, &removal),
         event.append_if_changed(&tenant.scope),
+        alarm::connection_failed(world, &tenant.scope, &key, found.id.as_str(), CODE)?,
         store::connections::set_health_if_changed(&tenant.scope, crm, Health::Error, Some(&advice), None, world.now),
     ];
     let release = store::crm_accounts::release(crm, account, &key.workspace_id);

@@ -173,7 +173,7 @@ pub fn declined(account: &Account<'_>, revoked: bool) -> Html {
         format!("and access to it ends within the hour. To end it yourself, remove the app in {title}’s settings")
     };
     let content = format!(
-        "<p>Nothing was connected to the {title} account {}, {ended}.</p>\n<p>If you change your mind, install the app \
+        "<p>The {title} account {} was not connected, {ended}.</p>\n<p>If you change your mind, install the app \
          again.</p>\n{}",
         account.shown(),
         way_out("", None, "You can close this window."),

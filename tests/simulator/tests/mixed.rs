@@ -1,5 +1,6 @@
-//! Installs, claims, connects, disconnects and purges among writes and faults, in an order drawn from a seed: afterwards every
-//! sealed token belongs to one live owner, and every CRM account to one workspace at most.
+//! Installs, claims, refusals, connects, disconnects, removals in the CRM and purges among writes and faults, in an order drawn
+//! from a seed: afterwards every sealed token belongs to one live owner, every CRM account to one workspace at most, and, where no
+//! answer of a CRM was lost, no grant lives there that nobody has the tokens of.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 use crypto::random::number;
@@ -13,6 +14,7 @@ use flows::purge_installs::purge_installs;
 use flows::reconcile_writes::reconcile_writes;
 use flows::start_oauth::Start;
 use flows::submit_writes::submit_writes;
+use flows::watch_installs::watch_installs;
 use model::{Crm, Role};
 use pollster::block_on;
 use serde_json::json;
@@ -32,6 +34,10 @@ struct Run {
     callers: [Caller; 2],
     parked: Vec<Parked>,
     writes: u32,
+    /// How many faults were planned.
+    faults: u32,
+    /// Plan none.
+    faultless: bool,
 }
 
 impl Run {
@@ -39,15 +45,15 @@ impl Run {
         let sim = Sim::new(seed);
         sim.seed_workspace_on(OTHER, SHARD);
         let callers = [sim.caller_of(WORKSPACE, "DB", Role::Owner), sim.caller_of(OTHER, SHARD, Role::Owner)];
-        Self { sim, callers, parked: Vec::new(), writes: 0 }
+        Self { sim, callers, parked: Vec::new(), writes: 0, faults: 0, faultless: seed % 4 == 3 }
     }
 
     fn draw(&self, below: u32) -> u32 {
         number(self.sim.random()).unwrap() % below
     }
 
-    fn plan_a_fault(&self) {
-        if self.sim.ports.pending_faults() > 0 {
+    fn plan_a_fault(&mut self) {
+        if self.faultless || self.sim.ports.pending_faults() > 0 {
             return;
         }
         let nth = u64::from(1 + self.draw(4));
@@ -56,8 +62,9 @@ impl Run {
             0 => self.sim.ports.db.fail_at(nth, refused),
             1 => self.sim.ports.shard.fail_at(nth, refused),
             2 => self.sim.ports.fail_at(Port::Http, nth, [Fault::Before, Fault::After][self.draw(2) as usize]),
-            _ => {}
+            _ => return,
         }
+        self.faults += 1;
     }
 
     fn step(&mut self) {
@@ -66,7 +73,7 @@ impl Run {
         let caller = self.callers[self.draw(2) as usize].clone();
         let mut browser = Browser::new(&self.sim);
         // Any of these may be refused, by a fault or by the rules: what they leave behind is what counts.
-        match self.draw(10) {
+        match self.draw(11) {
             0 | 1 => self.parked.extend(browser.install(crm)),
             2 => {
                 let callback = browser.marketplace("4242");
@@ -91,6 +98,17 @@ impl Run {
                     let token = decline_token(cookie);
                     let _ = block_on(decline_install(&self.sim.world(), Some(cookie), id, Some(&token)));
                 }
+            }
+            9 => {
+                self.sim.sleep_secs(1);
+                let uninstall = stub_crm::Request {
+                    method: "POST".to_owned(),
+                    url: "https://stand-in.example/stand-in/uninstall/4242".to_owned(),
+                    ..stub_crm::Request::default()
+                };
+                self.sim.ports.ask_crm(&uninstall);
+                self.sim.sleep_secs(i64::from(self.draw(1_000)));
+                let _ = block_on(watch_installs(&self.sim.world()));
             }
             _ => {
                 self.sim.sleep_secs(i64::from(self.draw(40_000)));
@@ -158,6 +176,15 @@ impl Run {
         let left = left.iter().any(|v| v.table == "pending_installs" && v.text.starts_with("v1."));
         assert!(!left, "seed {seed}: an install's token outlived it");
         self.check(seed);
+        if self.faults == 0 {
+            for caller in &self.callers {
+                for crm in Crm::ALL {
+                    let _ = block_on(disconnect(&self.sim.world(), caller, crm));
+                }
+            }
+            let living = self.sim.ports.crm.borrow().living_grants();
+            assert_eq!(living, 0, "seed {seed}: a grant lives that nobody has the tokens of");
+        }
     }
 }
 

@@ -90,6 +90,9 @@ fn a_removal_disconnects_with_a_reason_erases_the_tokens_and_lets_the_account_go
         assert!(error.advice.unwrap().contains("install it again"), "it says what to do");
         assert_eq!(ended.health.unwrap().status, Health::Error);
         assert_eq!((sealed(&sim), audited(&sim, "connection_uninstalled")), (0, 1));
+        let alarms = sim.ports.db.dump().into_iter().chain(sim.ports.shard.dump());
+        let told = alarms.filter(|v| v.table == "alarms" && v.text.contains("app_uninstalled")).count();
+        assert_eq!(told, 1, "the operator is told");
         let owner = block_on(store::crm_accounts::fetch_owner(&sim.ports.db, Crm::Hubspot, "4242")).unwrap();
         assert_eq!(owner, None, "whoever installs it next may have it");
 
