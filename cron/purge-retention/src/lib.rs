@@ -2,14 +2,15 @@
 //! stop, and find nothing where it had not.
 
 use edge::Uses;
-use edge::configuration::audit_keys;
+use edge::configuration::{audit_keys, pii_master};
 use edge::objects::Attachments;
-use flows::purge_retention::purge_retention;
+use flows::purge_retention::{PurgeKeys, purge_retention};
 use worker::{Env, ScheduleContext, ScheduledEvent, event};
 
 #[event(scheduled)]
 async fn scheduled(_: ScheduledEvent, env: Env, _: ScheduleContext) {
-    let (attachments, keys) = (Attachments::from_env(&env), audit_keys(&env));
+    let attachments = Attachments::from_env(&env);
+    let keys = audit_keys(&env).and_then(|audit| Ok(PurgeKeys { audit, pii: pii_master(&env)? }));
     edge::scheduled("purge-retention", Uses::NONE, env, async |world| {
         purge_retention(world, &attachments, &keys?).await.map(|_| ())
     })

@@ -6,6 +6,7 @@ use std::cell::OnceCell;
 use std::rc::Rc;
 
 use crypto::Keyring;
+use crypto::pii::PiiMaster;
 use flows::{Error, Keys, Settings};
 use model::{Crm, Secret};
 use providers::oauth::AppCredentials;
@@ -91,6 +92,14 @@ pub fn audit_keys(env: &Env) -> Result<Keyring, Error> {
     keyring(&text, AUDIT_KEY, Some("AUDIT_MAC_KEY_PREVIOUS_B64"))?.ok_or(Error::SecretMissing(AUDIT_KEY))
 }
 
+/// The master key of the pseudonyms: for the Workers that find a person by one.
+pub fn pii_master(env: &Env) -> Result<PiiMaster, Error> {
+    let refused = || Error::SecretMissing(PII_KEY);
+    let text = js::text(env.as_ref(), PII_KEY).ok_or_else(refused)?;
+    PiiMaster::from_base64(&Secret::new(text)).map_err(|_| refused())
+}
+
+const PII_KEY: &str = "PII_HASH_KEY_B64";
 const AUDIT_KEY: &str = "AUDIT_MAC_KEY_B64";
 
 fn keyring(text: Text<'_>, current: &'static str, previous: Option<&'static str>) -> Result<Option<Keyring>, Error> {

@@ -12,6 +12,7 @@ pub mod check_health;
 pub mod claim_install;
 pub mod decline_install;
 pub mod disconnect;
+pub mod erase_person;
 pub mod error;
 pub mod finish_oauth;
 pub mod gate;

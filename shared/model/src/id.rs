@@ -79,6 +79,8 @@ ids! {
     AttemptId = "at_";
     /// One audit event.
     AuditId = "ev_";
+    /// A request to erase a person.
+    ErasureId = "er_";
     /// An install from a CRM's marketplace.
     InstallId = "in_";
     /// Something a person should know of.

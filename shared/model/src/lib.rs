@@ -24,7 +24,7 @@ pub mod write;
 
 pub use connection::{ConnectionStatus, Health};
 pub use crm::Crm;
-pub use id::{AlarmId, AttemptId, AuditId, ConnectionId, InstallId, UserId, WorkspaceId, WriteId};
+pub use id::{AlarmId, AttemptId, AuditId, ConnectionId, ErasureId, InstallId, UserId, WorkspaceId, WriteId};
 pub use install::InstallStatus;
 pub use role::Role;
 pub use secret::Secret;

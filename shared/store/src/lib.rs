@@ -13,6 +13,7 @@ pub mod connections;
 pub mod crm_accounts;
 pub mod db;
 pub mod deals;
+pub mod erasures;
 pub mod health;
 pub mod install_events;
 pub mod journal_cursors;

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const TOKENS: &str = "TOKEN_ENC_KEY_B64";
 const STATES: &str = "STATE_ENC_KEY_B64";
 const AUDIT: &str = "AUDIT_MAC_KEY_B64";
+const PEOPLE: &str = "PII_HASH_KEY_B64";
 const CALLERS: &str = "JWT_HS256_SECRET";
 const HUBSPOT: [&str; 2] = ["HUBSPOT_CLIENT_ID", "HUBSPOT_CLIENT_SECRET"];
 const SALESFORCE: [&str; 2] = ["SALESFORCE_CLIENT_ID", "SALESFORCE_CLIENT_SECRET"];
@@ -34,7 +35,8 @@ fn expected() -> BTreeMap<&'static str, Vec<&'static str>> {
         // Know who asks.
         ("crm-connections", vec![CALLERS]),
         ("crm-writes", vec![CALLERS]),
-        ("retention-policy", vec![CALLERS]),
+        // Knows who asks, and finds a person by a pseudonym.
+        ("retention-policy", vec![CALLERS, PEOPLE]),
         // Knows who asks, and checks the ends of the audit chains, or seals them before an export.
         ("audit-events", vec![AUDIT, CALLERS]),
         // Seals the ends of the audit chains.
@@ -47,8 +49,8 @@ fn expected() -> BTreeMap<&'static str, Vec<&'static str>> {
         ("connection-gate", [TOKENS].into_iter().chain(both_apps()).collect()),
         // Opens tokens and seals them again; cannot act as the app.
         ("reseal-tokens", vec![TOKENS]),
-        // Removes what is old, and checks the ends of the audit chains.
-        ("purge-retention", vec![AUDIT]),
+        // Removes what is old, goes on with erasures, and checks the ends of the audit chains.
+        ("purge-retention", vec![AUDIT, PEOPLE]),
         // Takes its access tokens from the gate.
         ("reconcile-connections", vec![]),
         // Rings the queue again.

@@ -4,7 +4,8 @@
 use async_trait::async_trait;
 use crypto::Keyring;
 use crypto::audit_chain::{self, Fields, Head};
-use flows::purge_retention::purge_retention;
+use crypto::pii::PiiMaster;
+use flows::purge_retention::{PurgeKeys, purge_retention};
 use flows::read_audit::{Query, export_audit, list_audit};
 use flows::remove_attachments::{Objects, ObjectsUnavailable};
 use flows::seal_audit::{SETTLED_AFTER_SECS, SealReport, seal_audit};
@@ -343,7 +344,9 @@ impl Objects for NoBucket {
 #[test]
 fn the_nightly_purge_looks_through_the_chains_once_a_day_and_reports_a_broken_one() {
     let sim = sealed(12, COUNT);
-    let purge = || block_on(purge_retention(&sim.world(), &NoBucket, &ring("E"))).unwrap();
+    let pii = PiiMaster::from_base64(&Secret::new(format!("{}=", "I".repeat(43)))).ok().unwrap();
+    let keys = PurgeKeys { audit: ring("E"), pii };
+    let purge = || block_on(purge_retention(&sim.world(), &NoBucket, &keys)).unwrap();
     let first = purge();
     assert_eq!((first.chains_verified, first.chains_broken, first.events_verified), (2, 0, 2 * COUNT));
     assert_eq!(purge().events_verified, 0, "not again on the same day");

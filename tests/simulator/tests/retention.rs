@@ -3,10 +3,11 @@
 
 use async_trait::async_trait;
 use crypto::Keyring;
+use crypto::pii::PiiMaster;
 use flows::Error;
 use flows::change_policy::change_policy;
 use flows::process_writes::process_writes;
-use flows::purge_retention::{PurgeReport, purge_retention};
+use flows::purge_retention::{PurgeKeys, PurgeReport, purge_retention};
 use flows::read_policy::read_policy;
 use flows::reconcile_writes::reconcile_writes;
 use flows::remove_attachments::{Objects, ObjectsUnavailable};
@@ -138,13 +139,16 @@ fn keep(sim: &Sim, bucket: &Bucket, id: &str, ages: &[i64]) {
     apply(sim, statements);
 }
 
-/// The keys of the audit chains.
-fn ring() -> Keyring {
-    Keyring::from_base64(&Secret::new(format!("{}=", "E".repeat(43))), None).ok().unwrap()
+fn keys() -> PurgeKeys {
+    let key = |letter: &str| Secret::new(format!("{}=", letter.repeat(43)));
+    PurgeKeys {
+        audit: Keyring::from_base64(&key("E"), None).ok().unwrap(),
+        pii: PiiMaster::from_base64(&key("I")).ok().unwrap(),
+    }
 }
 
 fn purge(sim: &Sim, bucket: &Bucket) -> PurgeReport {
-    block_on(purge_retention(&sim.world(), bucket, &ring())).unwrap()
+    block_on(purge_retention(&sim.world(), bucket, &keys())).unwrap()
 }
 
 /// The details of a workspace's `retention_purge_completed`, added up, and how many there are.
@@ -197,7 +201,7 @@ fn whatever_step_fails_the_next_run_goes_on_and_nothing_is_counted_twice_or_forg
             let bucket = Bucket::default();
             keep(&sim, &bucket, WORKSPACE, &AGES);
             sim.ports.db.fail_at(nth, fault);
-            let _ = block_on(purge_retention(&sim.world(), &bucket, &ring()));
+            let _ = block_on(purge_retention(&sim.world(), &bucket, &keys()));
             if sim.ports.db.pending_faults() > 0 {
                 sim.ports.db.clear_faults();
             } else {

@@ -6,12 +6,14 @@
 //! schedule's later ticks of the day take what is left, and find nothing when nothing is.
 
 mod chains;
+mod erasures;
 mod spent;
 mod workspace;
 
 use crate::remove_attachments::Objects;
 use crate::{Error, World};
 use crypto::Keyring;
+use crypto::pii::PiiMaster;
 use model::WorkspaceId;
 use model::retention::Policy;
 use serde::Serialize;
@@ -45,6 +47,10 @@ pub struct PurgeReport {
     pub attempts: u32,
     /// Spent OAuth states deleted.
     pub states: u32,
+    /// Erasures of a person that were finished.
+    pub erasures_finished: u32,
+    /// Erasures that wait for a write that may be on its way, or for the bucket.
+    pub erasures_waiting: u32,
     /// Audit chains looked through to their end, and whole.
     pub chains_verified: u32,
     /// Audit chains with a broken link: a line of the log names each.
@@ -82,13 +88,22 @@ impl Budget {
     }
 }
 
-/// One run. `keys` are those of the audit chains.
-pub async fn purge_retention(world: &World<'_>, objects: &dyn Objects, keys: &Keyring) -> Result<PurgeReport, Error> {
+/// The keys of a run.
+pub struct PurgeKeys {
+    /// Those of the audit chains.
+    pub audit: Keyring,
+    /// That of the pseudonyms.
+    pub pii: PiiMaster,
+}
+
+/// One run.
+pub async fn purge_retention(world: &World<'_>, objects: &dyn Objects, keys: &PurgeKeys) -> Result<PurgeReport, Error> {
     let mut report = PurgeReport::default();
     let mut budget = Budget::of(QUERIES_PER_RUN_MAX);
     spent::delete(world, &mut budget, &mut report).await?;
+    erasures::resume(world, objects, &keys.pii, &mut budget, &mut report).await;
     walk(world, objects, &mut budget, &mut report).await?;
-    chains::verify_chains(world, keys, &mut budget, &mut report).await;
+    chains::verify_chains(world, &keys.audit, &mut budget, &mut report).await;
     tell(world, &report);
     Ok(report)
 }

@@ -1,0 +1,52 @@
+//! Going on with the erasures that a request could not finish.
+
+use super::{ACTOR, Budget, PurgeReport};
+use crate::erase_person::go_on;
+use crate::remove_attachments::Objects;
+use crate::{Error, World};
+use crypto::pii::{PiiMaster, WorkspacePiiKey};
+use store::erasures::list_open;
+
+/// Of one shard and run.
+const ERASURES_MAX: u32 = 100;
+
+/// Goes on with them while there are queries left.
+pub(super) async fn resume(
+    world: &World<'_>,
+    objects: &dyn Objects,
+    master: &PiiMaster,
+    budget: &mut Budget,
+    report: &mut PurgeReport,
+) {
+    for shard in world.shards.names() {
+        if let Err(error) = resume_in(world, objects, master, &shard, budget, report).await {
+            world.log.event("shard_failed", &[("shard", &shard), ("code", error.code())]);
+            report.shards_failed += 1;
+        }
+    }
+}
+
+async fn resume_in(
+    world: &World<'_>,
+    objects: &dyn Objects,
+    master: &PiiMaster,
+    shard: &str,
+    budget: &mut Budget,
+    report: &mut PurgeReport,
+) -> Result<(), Error> {
+    let Some(db) = world.shards.open(shard).filter(|_| budget.take(1)) else { return Ok(()) };
+    for open in list_open(db, ERASURES_MAX).await? {
+        let tenant = world.tenant(&open.workspace_id, shard)?;
+        let key = WorkspacePiiKey::derive(master, &open.workspace_id);
+        if !budget.take(3) {
+            report.unfinished = true;
+            return Ok(());
+        }
+        match go_on(world, &tenant, objects, &key, open.erasure, ACTOR, budget).await?.0 {
+            "finished" => report.erasures_finished += 1,
+            "running" => report.unfinished = true,
+            _ => report.erasures_waiting += 1,
+        }
+    }
+    Ok(())
+}
