@@ -1,24 +1,37 @@
 //! `/functions/v1/crm-writes`: `POST` submits curated writes, `GET` lists the log, `GET …/{id}` shows one with its attempts.
+//! `POST …/{id}/replay` replays a dead letter, `POST …/replay` those that match a filter.
 
 use edge::{Door, Incoming, Reply, Request, Served, Uses, caller, respond, serve};
 use flows::authenticate::Caller;
 use flows::read_writes::{Query, fetch_write, list_writes};
+use flows::replay_writes::{replay_dead_letters, replay_write};
 use flows::submit_writes::{BODY_BYTES_MAX, submit_writes};
 use flows::{Error, World};
 use serde_json::{Value, json};
 use worker::{Context, Env, event};
+
+/// A filter is six short members.
+const FILTER_BYTES_MAX: usize = 4_096;
 
 #[event(fetch)]
 async fn fetch(request: Incoming, env: Env, _: Context) -> Served {
     let door = Door::using("crm-writes", Uses::NONE.signatures().queue());
     serve(door, request, env, async |world, request| {
         let caller = caller::of(world, request).await?;
-        match (request.method().as_str(), request.rest()) {
-            ("POST", None) => submit(world, &caller, request).await,
-            ("GET", None) => Ok(Reply::json(200, &list_writes(world, &caller, &query(request)?).await?)),
-            ("GET", Some(id)) => Ok(Reply::json(200, &fetch_write(world, &caller, id).await?)),
-            (_, None) => Ok(Reply::method_not_allowed("GET, POST")),
-            (_, Some(_)) => Ok(Reply::method_not_allowed("GET")),
+        let rest = request.rest();
+        let replayed = rest.and_then(|rest| rest.strip_suffix("/replay"));
+        match (request.method().as_str(), rest, replayed) {
+            ("POST", None, _) => submit(world, &caller, request).await,
+            ("GET", None, _) => Ok(Reply::json(200, &list_writes(world, &caller, &query(request)?).await?)),
+            ("POST", Some("replay"), _) => {
+                let filter = request.json(FILTER_BYTES_MAX).await?;
+                Ok(Reply::json(200, &replay_dead_letters(world, &caller, &filter).await?))
+            }
+            ("POST", _, Some(id)) => Ok(Reply::json(202, &replay_write(world, &caller, id).await?)),
+            (_, None, _) => Ok(Reply::method_not_allowed("GET, POST")),
+            (_, Some("replay"), _) | (_, _, Some(_)) => Ok(Reply::method_not_allowed("POST")),
+            ("GET", Some(id), None) => Ok(Reply::json(200, &fetch_write(world, &caller, id).await?)),
+            (_, Some(_), None) => Ok(Reply::method_not_allowed("GET")),
         }
     })
     .await

@@ -18,7 +18,7 @@ pub enum Route {
 }
 
 /// A function's name, and its service binding in wrangler.toml.
-const FUNCTIONS: [(&str, &str); 11] = [
+const FUNCTIONS: [(&str, &str); 12] = [
     ("hubspot-oauth-start", "HUBSPOT_OAUTH_START"),
     ("hubspot-oauth-callback", "HUBSPOT_OAUTH_CALLBACK"),
     ("salesforce-oauth-start", "SALESFORCE_OAUTH_START"),
@@ -30,6 +30,7 @@ const FUNCTIONS: [(&str, &str); 11] = [
     ("crm-writes", "CRM_WRITES"),
     ("retention-policy", "RETENTION_POLICY"),
     ("audit-events", "AUDIT_EVENTS"),
+    ("thread-links", "THREAD_LINKS"),
 ];
 
 /// Pages that people see in their address bar, and the function that shows each.
@@ -63,6 +64,8 @@ mod tests {
             ("/functions/v1/openapi.json", Route::OpenApi),
             ("/functions/v1/crm-writes", Route::Function("CRM_WRITES")),
             ("/functions/v1/crm-writes/wr_hAbc", Route::Function("CRM_WRITES")),
+            ("/functions/v1/crm-writes/replay", Route::Function("CRM_WRITES")),
+            ("/functions/v1/crm-writes/wr_hAbc/replay", Route::Function("CRM_WRITES")),
             ("/functions/v1/crm-writes2", Route::Unknown),
             ("/functions/v1/CRM-WRITES", Route::Unknown),
             ("/functions/v1/connection-gate", Route::Unknown),

@@ -4,6 +4,7 @@
 use model::Crm;
 use model::curated::Refusal;
 use model::retention;
+use model::write::WriteStatus;
 use providers::oauth::TokenRefusal;
 use store::DbError;
 
@@ -74,6 +75,12 @@ pub enum Error {
     /// Unknown, or another tenant's.
     #[error("there is no such write in this workspace")]
     WriteNotFound,
+    /// Only what has ended as a dead letter is replayed.
+    #[error("this write is `{}`, not a dead letter: only those are replayed", .0.as_str())]
+    NotADeadLetter(WriteStatus),
+    /// Not links and deals as documented; nothing was stored.
+    #[error("the links cannot be accepted, so none was stored: {0}")]
+    LinksRefused(&'static str),
     /// `return_to` elsewhere.
     #[error("`return_to` must be a URL on one of the allowed origins of this deployment")]
     ReturnToRefused,
@@ -227,6 +234,8 @@ impl Error {
             Self::IdempotencyKeyReused => "idempotency_key_reused",
             Self::NotConnected(_) => "not_connected",
             Self::WriteNotFound => "write_not_found",
+            Self::NotADeadLetter(_) => "not_a_dead_letter",
+            Self::LinksRefused(_) => "links_refused",
             Self::ReturnToRefused => "return_to_refused",
             Self::LoginHostRefused => "login_host_refused",
             Self::StateMissing => "state_missing",
@@ -293,13 +302,16 @@ impl Error {
             | Self::ReturnUrlRefused => Kind::Malformed,
             Self::IdempotencyKeyReused
             | Self::NotConnected(_)
+            | Self::NotADeadLetter(_)
             | Self::WrongAccount { .. }
             | Self::AccountOwnedElsewhere(_)
             | Self::InstallExpired
             | Self::InstallClaimed
             | Self::PolicyMoved => Kind::Conflict,
             Self::BodyTooLarge { .. } => Kind::TooLarge,
-            Self::TooManyWrites { .. } | Self::WritesRefused(_) | Self::PolicyRefused(_) => Kind::Unprocessable,
+            Self::TooManyWrites { .. } | Self::WritesRefused(_) | Self::LinksRefused(_) | Self::PolicyRefused(_) => {
+                Kind::Unprocessable
+            }
             Self::ExchangeFailed { .. } | Self::SignatureInvalid(_) | Self::AccountUnknown(_) => Kind::Provider,
             Self::KeysUnavailable | Self::Db(_) => Kind::Unavailable,
             Self::CrmNotConfigured(_)

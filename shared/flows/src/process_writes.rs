@@ -10,10 +10,11 @@
 //! anything is created again. Two round trips to the database and one to the gate, whatever the lot's size.
 
 use crate::lease::Lease;
+use crate::ring::ring;
 use crate::send_lot::{CALLS_PER_LOT_MAX, Fence, Sent, send_lot};
 use crate::{Error, World};
 use model::connection::ConnectionKey;
-use model::doorbell::{Doorbell, WRITES_PER_DOORBELL_MAX};
+use model::doorbell::Doorbell;
 use model::write::WriteStatus;
 use model::{Crm, Timestamp, WriteId};
 use providers::http::DEADLINE_MS;
@@ -62,28 +63,14 @@ async fn ring_again(world: &World<'_>, connection: &ConnectionKey, settled: &[Se
     let due = |s: &Settled| s.transition.next_retry_at.filter(|at| *at <= soon);
     if let Some(last) = settled.iter().filter_map(due).max() {
         let again = settled.iter().filter(|s| due(s).is_some()).filter_map(|s| WriteId::of(connection.crm, &s.key));
-        ring(world, connection, again.collect(), wait_secs(now, last)).await;
+        ring(world, |_| connection.clone(), again, wait_secs(now, last)).await;
     }
-    if !released.is_empty() {
-        ring(world, connection, released, 0).await;
-    }
+    ring(world, |_| connection.clone(), released, 0).await;
 }
 
 /// Whole seconds, rounded up.
 fn wait_secs(now: Timestamp, at: Timestamp) -> u32 {
     u32::try_from((at.0 - now.0).max(0) / 1_000 + 1).unwrap_or(600)
-}
-
-async fn ring(world: &World<'_>, connection: &ConnectionKey, writes: Vec<WriteId>, delay_secs: u32) {
-    let bell = |writes: &[WriteId]| Doorbell {
-        connection: connection.clone(),
-        writes: writes.to_vec(),
-        request_id: world.request_id.clone(),
-    };
-    let doorbells = writes.chunks(WRITES_PER_DOORBELL_MAX).map(bell).collect();
-    if world.queue.ring(doorbells, delay_secs).await.is_err() {
-        world.log.event("doorbell_lost", &[("workspace_id", connection.workspace_id.as_str())]);
-    }
 }
 
 fn tell(world: &World<'_>, connection: &ConnectionKey, settled: &[Settled], calls: u32) -> Processed {

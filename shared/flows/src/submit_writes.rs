@@ -5,9 +5,9 @@
 
 use crate::authenticate::Caller;
 use crate::read_writes::WriteView;
+use crate::ring::ring;
 use crate::{Error, World, audit};
 use model::curated::{CuratedWrite, WRITES_PER_REQUEST_MAX};
-use model::doorbell::{Doorbell, WRITES_PER_DOORBELL_MAX};
 use model::{Crm, WriteId};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -38,7 +38,9 @@ pub async fn submit_writes(
     let planned = curated.iter().map(|write| plan(caller, write)).collect::<Vec<_>>();
     let rows = store(world, caller, &planned).await?;
     let answers = answer(world, &planned, &rows);
-    ring(world, caller, &rows).await;
+    // Also for duplicates that are not final, whose first doorbell may have been lost.
+    let open = rows.values().filter(|row| !row.status.is_final()).filter_map(Write::id);
+    ring(world, |crm| caller.connection(crm), open, 0).await;
     Ok(answers)
 }
 
@@ -127,28 +129,6 @@ fn answer(world: &World<'_>, planned: &[NewWrite], rows: &Rows) -> Vec<Result<Ac
             Ok(Accepted { write: WriteView::of(row), duplicate: !first_here || row.request_id != world.request_id })
         })
         .collect()
-}
-
-/// Rings for every write that is not final: also for duplicates, whose first doorbell may have been lost.
-async fn ring(world: &World<'_>, caller: &Caller, rows: &Rows) {
-    let mut due: BTreeMap<Crm, Vec<WriteId>> = BTreeMap::new();
-    for row in rows.values().filter(|row| !row.status.is_final()) {
-        if let Some(id) = row.id() {
-            due.entry(row.crm).or_default().push(id);
-        }
-    }
-    let doorbells: Vec<Doorbell> = due
-        .iter()
-        .flat_map(|(crm, ids)| ids.chunks(WRITES_PER_DOORBELL_MAX).map(move |ids| (*crm, ids)))
-        .map(|(crm, ids)| Doorbell {
-            connection: caller.connection(crm),
-            writes: ids.to_vec(),
-            request_id: world.request_id.clone(),
-        })
-        .collect();
-    if !doorbells.is_empty() && world.queue.ring(doorbells, 0).await.is_err() {
-        world.log.event("doorbell_lost", &[("workspace_id", caller.workspace_id.as_str())]);
-    }
 }
 
 /// One answer as the API shows it.

@@ -7,7 +7,7 @@ use flows::{Error, Kind};
 use model::Crm;
 use model::curated::Refusal;
 use model::retention;
-use model::write::ErrorClass;
+use model::write::{ErrorClass, WriteStatus};
 use providers::oauth::TokenRefusal;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -36,6 +36,8 @@ fn errors() -> Vec<Error> {
         Error::IdempotencyKeyReused,
         Error::NotConnected(crm),
         Error::WriteNotFound,
+        Error::NotADeadLetter(WriteStatus::Planned),
+        Error::LinksRefused(""),
         Error::ReturnToRefused,
         Error::LoginHostRefused,
         Error::StateMissing,

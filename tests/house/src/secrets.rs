@@ -41,6 +41,7 @@ fn expected() -> BTreeMap<&'static str, Vec<&'static str>> {
         ("audit-events", vec![AUDIT, CALLERS]),
         // Seals the ends of the audit chains.
         ("seal-audit", vec![AUDIT]),
+        ("thread-links", vec![CALLERS]),
         // Knows who asks, opens the tokens to revoke them, as the app.
         ("crm-disconnect", [CALLERS, TOKENS].into_iter().chain(both_apps()).collect()),
         // Takes its access tokens from the gate.
