@@ -31,6 +31,8 @@ pub enum Fault {
     Before,
     /// It happened, and nobody said so.
     After,
+    /// It works, and whoever asked stands still for so many seconds before it goes on.
+    Stall(i64),
 }
 
 /// The ports.
@@ -98,6 +100,11 @@ impl Ports {
     /// How often a port was used.
     pub fn used(&self, port: Port) -> u64 {
         self.calls.borrow().get(&port).copied().unwrap_or_default()
+    }
+
+    /// Forgets the faults that were planned and not met.
+    pub fn clear_faults(&self) {
+        self.faults.borrow_mut().clear();
     }
 
     /// Faults planned and not met.
@@ -174,6 +181,9 @@ impl Http for Ports {
             || answer.delay_ms >= u64::from(request.deadline_ms);
         if lost {
             return Err(NoAnswer::Lost);
+        }
+        if let Some(Fault::Stall(secs)) = fault {
+            self.now.set(self.now.get().plus_secs(secs));
         }
         Ok(Response { status: answer.status, headers: answer.headers, body: Secret::new(answer.body) })
     }
