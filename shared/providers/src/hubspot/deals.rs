@@ -44,9 +44,8 @@ fn is_open(entry: &Entry) -> bool {
 pub(super) fn read(lot: &mut Lot, call: &Call, answer: &Answer, now: Timestamp) {
     let Some((_, body)) = batch::success(answer).filter(|(_, body)| body.get("results").is_some_and(Value::is_array))
     else {
-        lot.learnt.pipelines = json!(CHECKED);
         return match batch::without_deals(errors::classify(answer, Effect::Reads, now)) {
-            WriteOutcome::Rejected(_) => {}
+            WriteOutcome::Rejected(_) => lot.learnt.pipelines = json!(CHECKED),
             outcome => lot.fail(&call.entries, &outcome),
         };
     };
