@@ -160,6 +160,11 @@ fn absence_is_proven_by_both_witnesses_or_not_at_all() {
         (vec![], json!({"total": 2, "results": [record("5", "x")]}), "unknown"),
         (vec![], json!({"results": []}), "unknown"),
         (vec![], json!({"total": 0}), "unknown"),
+        (vec![], json!({"total": 1, "results": [{"id": "5"}]}), "unknown"),
+        (vec![], json!({"total": 0, "results": [{"id": "5", "properties": {}}]}), "unknown"),
+        // Ours, under an id that cannot be read.
+        (vec![], json!({"total": 1, "results": [record("5/x", ours)]}), "unknown"),
+        (vec![json!({"results": [record("", ours), record("901", "y")]})], empty.clone(), "unknown"),
         (vec![], json!({"total": "0", "results": []}), "unknown"),
     ] {
         let mut lot = lot(Hubspot, vec![doubtful(task(1, "a@example.com"))]);
@@ -175,6 +180,30 @@ fn absence_is_proven_by_both_witnesses_or_not_at_all() {
         let created = sent.iter().any(|request| path(request) == "POST /crm/objects/2026-03/tasks");
         assert_eq!(names(&lot), [if expected == "unknown" { "unknown" } else { "applied" }], "{reads:?} {search}");
         assert_eq!(created, expected == "created", "{reads:?} {search}");
+    }
+}
+
+#[test]
+fn a_list_counts_when_every_row_of_it_can_be_read() {
+    let ours = |id: &str| {
+        json_answer(200, &json!({"results": [{"id": id, "properties": {"hs_task_body": "[conduit:wr_hkey001]"}}]}))
+    };
+    let from = json!({"id": "7"});
+    for (lists, expected) in [
+        (json!([{"from": from, "to": [{"toObjectId": 900}, {"toObjectId": null}]}]), "unknown"),
+        (json!([{"from": from, "to": [{"toObjectId": "9/1"}]}]), "unknown"),
+        (json!([{"from": from, "to": vec![json!({"toObjectId": 1}); 1_501]}]), "unknown"),
+        // One contact in two parts: both are read.
+        (json!([{"from": from, "to": []}, {"from": from, "to": [{"id": "900"}]}]), "none"),
+    ] {
+        let mut lot = lot(Hubspot, vec![doubtful(task(1, "a@example.com"))]);
+        lot.entries[0].external_ids.insert("contact".into(), "7".into());
+        step(&mut lot, &json_answer(200, &json!({"results": lists})));
+        assert_eq!(names(&lot), [expected], "{lists:.100}");
+        if expected == "none" {
+            step(&mut lot, &ours("900"));
+            assert_eq!(lot.entries[0].external_ids["task"], "900");
+        }
     }
 }
 

@@ -78,15 +78,16 @@ pub(super) fn read_list(lot: &mut Lot, call: &Call, answer: &Answer, now: Timest
         let Some(contact) = lot.entries.get(at).and_then(|entry| entry.external_ids.get("contact")).cloned() else {
             continue;
         };
-        let list = hostile::list(&body, "results")
+        let lists: Vec<&Value> = hostile::list(&body, "results")
             .iter()
-            .find(|list| hostile::id(list.pointer("/from/id")) == Some(contact.clone()));
+            .filter(|list| hostile::id(list.pointer("/from/id")).as_ref() == Some(&contact))
+            .collect();
         let error = hostile::list(&body, "errors").iter().find(|error| is_about(error, &contact));
-        match (list, error) {
-            (Some(list), _) => listed(lot, at, list),
-            (None, Some(error)) if is_none_found(error) => listed(lot, at, &Value::Null),
-            (None, Some(error)) => lot.fail(&[at], &errors::classify_item(response, error, now)),
-            (None, None) => unmentioned.push(at),
+        match (lists.is_empty(), error) {
+            (false, _) => listed(lot, at, &lists, response, now),
+            (true, Some(error)) if is_none_found(error) => listed(lot, at, &[], response, now),
+            (true, Some(error)) => lot.fail(&[at], &errors::classify_item(response, error, now)),
+            (true, None) => unmentioned.push(at),
         }
     }
     match (unmentioned.len(), hostile::list(&body, "errors").first()) {
@@ -95,14 +96,12 @@ pub(super) fn read_list(lot: &mut Lot, call: &Call, answer: &Answer, now: Timest
         (1, Some(error)) if call.entries.len() == 1 && !is_none_found(error) => {
             lot.fail(&unmentioned, &errors::classify_item(response, error, now));
         }
-        (1, _) if call.entries.len() == 1 => listed_nothing(lot, &unmentioned),
+        (1, _) if call.entries.len() == 1 => {
+            for at in unmentioned {
+                listed(lot, at, &[], response, now);
+            }
+        }
         _ => lot.split(&unmentioned),
-    }
-}
-
-fn listed_nothing(lot: &mut Lot, positions: &[usize]) {
-    for &at in positions {
-        listed(lot, at, &Value::Null);
     }
 }
 
@@ -116,13 +115,16 @@ fn is_none_found(error: &Value) -> bool {
     hostile::text(error, "subCategory").is_some_and(|sub| sub.ends_with("NO_ASSOCIATIONS_FOUND"))
 }
 
-/// Takes in one contact's page.
-fn listed(lot: &mut Lot, at: usize, list: &Value) {
+/// Takes in one contact's page. A row without an id that can be read may be the one: then nothing is proven.
+fn listed(lot: &mut Lot, at: usize, lists: &[&Value], response: &Response, now: Timestamp) {
+    let rows: Vec<&Value> = lists.iter().flat_map(|list| hostile::list(list, "to")).collect();
     // `toObjectId` in the dated and v4 shape, `id` in v3's.
-    let rows = hostile::list(list, "to").iter().take(RECORDS_MAX);
-    let page: Vec<String> =
-        rows.filter_map(|row| hostile::id(row.get("toObjectId").or_else(|| row.get("id")))).collect();
-    let after = list.pointer("/paging/next/after").and_then(|after| match after {
+    let id_of = |row: &&Value| hostile::id(row.get("toObjectId").or_else(|| row.get("id")));
+    let page: Vec<String> = rows.iter().take(RECORDS_MAX).filter_map(id_of).collect();
+    if page.len() < rows.len() {
+        return lot.fail(&[at], &no_proof(response, "incomplete_answer", LEFT_OUT, now));
+    }
+    let after = lists.iter().find_map(|list| match list.pointer("/paging/next/after")? {
         Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty() && text.len() <= 256),
         other => other.as_u64().map(|number| number.to_string()),
     });
@@ -185,11 +187,11 @@ pub(super) fn read_compare(lot: &mut Lot, call: &Call, made: Made, answer: &Answ
     let Some(results) = body.get("results").and_then(Value::as_array) else {
         return lot.fail(&call.entries, &failure::unreadable(response, Effect::Reads));
     };
-    let seen = seen(&body, results, made);
+    let seen = seen(&body, results);
     let (mut too_long, mut stuck) = (Vec::new(), Vec::new());
     for &at in &call.entries {
         lot.each(&[at], |entry| {
-            if found(entry, made, results) {
+            if found(entry, made, results, response, now) {
                 return;
             }
             let Look::Comparing { ids, all } = &mut entry.stage.look else { return };
@@ -205,23 +207,36 @@ pub(super) fn read_compare(lot: &mut Lot, call: &Call, made: Made, answer: &Answ
     }
     let words = "the contact has more tasks or notes than can be looked through for an earlier try's record";
     lot.fail(&too_long, &no_proof(response, "history_too_long", words, now));
-    let words = "HubSpot left out records that were asked for, one of which may be an earlier try's";
-    lot.fail(&stuck, &no_proof(response, "incomplete_answer", words, now));
+    lot.fail(&stuck, &no_proof(response, "incomplete_answer", LEFT_OUT, now));
 }
 
-/// The records an answer tells about: those in it with the text they were asked for, and those it names as missing (which
-/// were deleted since they were listed). One that is silently left out is asked for again.
-fn seen(body: &Value, results: &[Value], made: Made) -> Vec<String> {
-    let is_whole = |record: &&Value| record.get("properties").is_some_and(|p| p.get(made.marker_property()).is_some());
+const LEFT_OUT: &str = "HubSpot left out records that were asked for, one of which may be an earlier try's";
+
+/// The records an answer tells about: those in it that can be compared, and those it names as missing (which were deleted
+/// since they were listed). One that is silently left out is asked for again.
+fn seen(body: &Value, results: &[Value]) -> Vec<String> {
     let missing = hostile::list(body, "errors").iter().filter_map(|error| error.get("context"));
     let missing = missing.flat_map(|context| hostile::list(context, "ids")).filter_map(|id| hostile::id(Some(id)));
-    results.iter().filter(is_whole).filter_map(|record| hostile::id(record.get("id"))).chain(missing).collect()
+    results
+        .iter()
+        .filter(|record| is_whole(record))
+        .filter_map(|record| hostile::id(record.get("id")))
+        .chain(missing)
+        .collect()
+}
+
+/// Whether a record came with its properties: without them it cannot be told whose it is.
+pub(super) fn is_whole(record: &Value) -> bool {
+    record.get("properties").and_then(Value::as_object).is_some_and(|properties| !properties.is_empty())
 }
 
 /// Takes an earlier try's record over, if it is among these. It is tied again: who can tell how far that try came.
-pub(super) fn found(entry: &mut Entry, made: Made, records: &[Value]) -> bool {
-    let ours = records.iter().find(|record| has_marker(record, entry, made));
-    let Some((id, record)) = ours.and_then(|r| Some((hostile::id(r.get("id"))?, r))) else { return false };
+pub(super) fn found(entry: &mut Entry, made: Made, records: &[Value], response: &Response, now: Timestamp) -> bool {
+    let Some(record) = records.iter().find(|record| has_marker(record, entry, made)) else { return false };
+    let Some(id) = hostile::id(record.get("id")) else {
+        entry.outcome = Some(no_proof(response, "incomplete_answer", LEFT_OUT, now));
+        return true;
+    };
     entry.external_ids.insert(made.key().to_owned(), id);
     entry.response = Some(hostile::kept(record));
     entry.stage.look = Look::Over;

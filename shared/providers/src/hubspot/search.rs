@@ -6,7 +6,7 @@
 
 use super::batch::{post, success};
 use super::errors;
-use super::look::{found, no_proof};
+use super::look::{found, is_whole, no_proof};
 use super::records::Made;
 use crate::failure;
 use crate::http::{Answer, Effect, Request};
@@ -96,11 +96,12 @@ pub(super) fn read(lot: &mut Lot, call: &Call, made: Made, answer: &Answer, now:
     let (Some(results), Some(total)) = (body.get("results").and_then(Value::as_array), total) else {
         return lot.fail(&call.entries, &failure::unreadable(response, Effect::Reads));
     };
-    let is_all = usize::try_from(total).is_ok_and(|total| results.len() >= total);
+    let compared = results.iter().filter(|record| is_whole(record)).count();
+    let is_all = compared == results.len() && usize::try_from(total).is_ok_and(|total| compared >= total);
     let mut open = Vec::new();
     for &at in &call.entries {
         lot.each(&[at], |entry| {
-            if found(entry, made, results) {
+            if found(entry, made, results, response, now) {
             } else if is_all {
                 entry.stage.look = Look::Over;
                 entry.stage.group = 0;
