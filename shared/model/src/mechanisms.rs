@@ -112,8 +112,11 @@ impl Mechanisms {
 
     /// One member per kind.
     pub fn to_json(&self) -> Value {
-        let members = RecordKind::ALL.iter().map(|&kind| (kind.as_str().to_owned(), self.of(kind).to_json()));
-        Value::Object(members.collect::<Map<_, _>>())
+        let mut members = Map::new();
+        for kind in RecordKind::ALL {
+            members.insert(kind.as_str().to_owned(), self.of(kind).to_json());
+        }
+        Value::Object(members)
     }
 }
 

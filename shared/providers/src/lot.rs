@@ -175,6 +175,11 @@ impl Lot {
     /// The highest is the deepest and earliest half: single entries are settled one after the other, so that a flow that
     /// stops after some calls has always come further.
     pub(crate) fn next_group(&self, wants: impl Fn(&Entry) -> bool) -> Vec<usize> {
+        self.group_of(&wants)
+    }
+
+    /// Not generic, so that it is in a Worker once.
+    fn group_of(&self, wants: &dyn Fn(&Entry) -> bool) -> Vec<usize> {
         let picked = || self.entries.iter().enumerate().filter(|(_, e)| e.outcome.is_none() && wants(e));
         let Some(group) = picked().map(|(_, e)| e.stage.group).max() else { return Vec::new() };
         picked().filter(|(_, e)| e.stage.group == group).map(|(at, _)| at).take(ENTRIES_MAX).collect()
@@ -187,6 +192,11 @@ impl Lot {
 
     /// Calls `change` on every entry at these positions that has no outcome yet.
     pub(crate) fn each(&mut self, positions: &[usize], mut change: impl FnMut(&mut Entry)) {
+        self.change(positions, &mut change);
+    }
+
+    /// Not generic, so that it is in a Worker once.
+    fn change(&mut self, positions: &[usize], change: &mut dyn FnMut(&mut Entry)) {
         for &at in positions {
             if let Some(entry) = self.entries.get_mut(at).filter(|entry| entry.outcome.is_none()) {
                 change(entry);

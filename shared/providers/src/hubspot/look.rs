@@ -133,7 +133,11 @@ fn listed(lot: &mut Lot, at: usize, lists: &[&Value], response: &Response, now: 
             Look::Listing { ids, pages, .. } => (ids, pages.saturating_add(1)),
             _ => (Vec::new(), 1),
         };
-        ids.extend(page.iter().cloned());
+        for id in &page {
+            if !ids.contains(id) {
+                ids.push(id.clone());
+            }
+        }
         entry.stage.group = 0;
         entry.stage.look = match &after {
             Some(after) if pages < PAGES_MAX && ids.len() < RECORDS_MAX => {
@@ -144,10 +148,8 @@ fn listed(lot: &mut Lot, at: usize, lists: &[&Value], response: &Response, now: 
     });
 }
 
+/// Newest last, roughly: they are compared from the end, where ours most likely is.
 fn comparing(mut ids: Vec<String>, all: bool) -> Look {
-    // Newest last, roughly: they are compared from the end, where ours most likely is.
-    ids.sort_by(|a, b| a.len().cmp(&b.len()).then_with(|| a.cmp(b)));
-    ids.dedup();
     let cut = ids.len().saturating_sub(RECORDS_MAX);
     let all = all && cut == 0;
     if ids.is_empty() && all { Look::SEARCHING } else { Look::Comparing { ids: ids.split_off(cut), all } }
