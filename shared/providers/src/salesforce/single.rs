@@ -120,6 +120,8 @@ fn rows(part: Option<Part<'_>>) -> Option<&[Value]> {
 fn who(reading: &Reading<'_>) -> Who {
     let found = |reference| composite::find(reading.body, reference);
     let refused = |reference: &'static str| match reading.part(reference, Effect::Reads) {
+        // An answer with holes tells nothing of what ran.
+        _ if found(reference).is_none() => Who::Failed(reading.unreadable(Effect::Creates)),
         Err(Refused::Failed(WriteOutcome::Rejected(failure))) if failure.code != MECHANISM_GONE_CODE => Who::Refused,
         Err(Refused::Halted) | Ok(_) => Who::Refused,
         Err(Refused::Failed(outcome)) => Who::Failed(outcome),
