@@ -63,8 +63,13 @@ pub(crate) fn kept(result: &Value) -> Value {
         Value::Bool(_) | Value::Number(_) => true,
         _ => false,
     };
-    let kept = KEPT.iter().filter_map(|key| Some(((*key).to_owned(), result.get(key).filter(|v| short(v))?.clone())));
-    Value::Object(kept.collect())
+    let mut kept = serde_json::Map::new();
+    for key in KEPT {
+        if let Some(value) = result.get(key).filter(|value| short(value)) {
+            kept.insert(key.to_owned(), value.clone());
+        }
+    }
+    Value::Object(kept)
 }
 
 #[cfg(test)]

@@ -86,11 +86,9 @@ impl Plan {
             if entry.write.action == Action::UpsertDeal {
                 plan.add_deal(lot, at, entry);
             } else if !needs_person(entry) || plan.add_person(lot, at) {
-                plan.add_task(at, entry);
+                plan.add_task(lot, at, entry);
             }
         }
-        // Records of one parent side by side: parallel chunks of them would lock one another out.
-        plan.tasks.sort_by_key(|&at| lot.entries.get(at).and_then(look::who));
         plan
     }
 
@@ -135,12 +133,16 @@ impl Plan {
         true
     }
 
-    fn add_task(&mut self, at: usize, entry: &Entry) {
+    fn add_task(&mut self, lot: &Lot, at: usize, entry: &Entry) {
         if !needs_task(entry) {
             return;
         }
-        if look::who(entry).is_some() {
-            self.tasks.push(at);
+        let who = look::who(entry);
+        if who.is_some() {
+            // Records of one parent side by side: parallel chunks of them would lock one another out.
+            let same = |&other: &usize| lot.entries.get(other).and_then(look::who) == who;
+            let place = self.tasks.iter().rposition(same).map_or(self.tasks.len(), |last| last + 1);
+            self.tasks.insert(place, at);
         } else if entry.stage.marks & ALONE == 0 {
             let lead = self.leads.iter().position(|members| members.contains(&at));
             self.leads_tasks.extend(lead.map(|lead| (at, lead)));
@@ -154,10 +156,12 @@ impl Plan {
             Change::Deal(_, at) => std::slice::from_ref(at),
         });
         let tasks = self.tasks.iter().chain(self.leads_tasks.iter().map(|(at, _)| at));
-        let mut entries: Vec<usize> =
-            changed.chain(self.leads.iter().flatten()).chain(tasks).chain(&self.deals).copied().collect();
-        entries.sort_unstable();
-        entries.dedup();
+        let mut entries: Vec<usize> = Vec::new();
+        for at in changed.chain(self.leads.iter().flatten()).chain(tasks).chain(&self.deals) {
+            if let Err(place) = entries.binary_search(at) {
+                entries.insert(place, *at);
+            }
+        }
         entries
     }
 

@@ -23,14 +23,19 @@ pub(super) fn plain(text: &str) -> Value {
 pub(super) fn given_fields(contact: Option<&Contact>, person: &Person) -> Fields {
     let Some(contact) = contact else { return Map::new() };
     let company = if matches!(person, Person::Contact(_)) { &None } else { &contact.company };
-    let fields = [
+    let mut fields = Map::new();
+    for (name, value) in [
         ("FirstName", &contact.first_name),
         ("LastName", &contact.last_name),
         ("Company", company),
         ("Phone", &contact.phone),
         ("Title", &contact.job_title),
-    ];
-    fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), plain(value.as_deref()?)))).collect()
+    ] {
+        if let Some(value) = value {
+            fields.insert(name.to_owned(), plain(value));
+        }
+    }
+    fields
 }
 
 /// A new lead: what is given, and stand-ins from the e-mail address for the two fields Salesforce requires.
@@ -99,6 +104,14 @@ fn described(text: Option<&str>, entry: &Entry) -> Value {
     text.map_or_else(|| json!(marker), |text| plain(&format!("{text}\n\n{marker}")))
 }
 
+/// A decimal number as JSON's, which has no zeros in front.
+fn number(text: &str) -> Option<Value> {
+    let (sign, digits) = text.strip_prefix('-').map_or(("", text), |digits| ("-", digits));
+    let digits = digits.trim_start_matches('0');
+    let zero = if digits.is_empty() || digits.starts_with('.') { "0" } else { "" };
+    serde_json::from_str(&[sign, zero, digits].concat()).ok()
+}
+
 /// The write's opportunity; `stage` as the org spells it. A new one carries the marker.
 pub(super) fn opportunity(entry: &Entry, stage: &str) -> Fields {
     let mut fields = Map::new();
@@ -107,8 +120,8 @@ pub(super) fn opportunity(entry: &Entry, stage: &str) -> Fields {
     put("Name", plain(&deal.name));
     put("StageName", plain(stage));
     // A currency is a double in Salesforce: nothing is lost that it could hold.
-    if let Some(amount) = deal.amount.as_ref().and_then(|amount| amount.parse::<f64>().ok()) {
-        put("Amount", json!(amount));
+    if let Some(amount) = deal.amount.as_deref().and_then(number) {
+        put("Amount", amount);
     }
     if let Some(day) = &deal.close_date {
         put("CloseDate", date(day));
@@ -124,5 +137,26 @@ const fn priority_text(priority: Priority) -> &'static str {
         Priority::Low => "Low",
         Priority::Medium => "Normal",
         Priority::High => "High",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::number;
+    use serde_json::json;
+
+    #[test]
+    fn every_amount_is_a_number() {
+        for (text, expected) in [
+            ("1250.50", json!(1250.5)),
+            ("0", json!(0)),
+            ("000", json!(0)),
+            ("007.5", json!(7.5)),
+            ("-00.25", json!(-0.25)),
+            ("-12", json!(-12)),
+            ("999999999999999.9999", json!(999_999_999_999_999.999_9)),
+        ] {
+            assert_eq!(number(text), Some(expected), "{text}");
+        }
     }
 }
