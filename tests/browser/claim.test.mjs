@@ -196,6 +196,10 @@ test("declining at the CRM's own consent page: it says so, and how to begin agai
   assert.match(await page.text(), /Salesforce was not connected/);
   assert.match(await page.text(), /Access was declined in Salesforce/);
   await picture(page, "install-salesforce-3-declined");
+  await page.press("Begin again");
+  await page.press("Approve");
+  assert.match(await page.text(), /One step left/);
+  await page.press("Decline");
 });
 
 test("an app that was removed in HubSpot: the page of connections says so, and connects again", { skip }, async () => {

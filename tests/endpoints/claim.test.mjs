@@ -276,6 +276,7 @@ test("consent declined at the CRM has its page, and nothing is parked", async ()
     assertPage(answer, 403, { forms: false });
     assert.match(answer.text, /Access was declined in/);
     assert.match(answer.text, /consent_denied/);
+    assert.match(answer.text, new RegExp(`href="/functions/v1/${crm}-oauth-start"`), "the way to begin again");
   }
 });
 

@@ -9,7 +9,7 @@ use flows::start_install::start_install;
 use flows::start_oauth::{Start, Started, start_oauth};
 use flows::{Error, World, return_to};
 use model::install::INSTALL_LIFE_SECS;
-use model::oauth::STATE_LIFE_SECS;
+use model::oauth::{Flow, STATE_LIFE_SECS};
 use model::{Crm, Secret};
 use pages::Html;
 use serde_json::json;
@@ -138,7 +138,12 @@ fn finished_reply(crm: Crm, finished: &Finished) -> Reply {
 
 fn unfinished_page(crm: Crm, unfinished: &Unfinished, request_id: &str) -> Html {
     let error = &unfinished.error;
-    let back = unfinished.return_to.as_ref().map(|target| return_to::with_result(target, error.code(), crm));
+    let again = || {
+        let declined = matches!(error, Error::ConsentDenied(_)) && unfinished.flow == Some(Flow::Install);
+        declined.then(|| format!("/functions/v1/{crm}-oauth-start"))
+    };
+    let back =
+        unfinished.return_to.as_ref().map(|target| return_to::with_result(target, error.code(), crm)).or_else(again);
     pages::oauth_failed(error.code(), &error.to_string(), crm.title(), back.as_deref(), request_id)
 }
 

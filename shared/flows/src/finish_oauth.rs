@@ -83,11 +83,13 @@ pub struct Unfinished {
     pub error: Error,
     /// Where the browser may be sent back to.
     pub return_to: Option<String>,
+    /// Which flow it was. An install can be begun again without anybody's product.
+    pub flow: Option<Flow>,
 }
 
 impl From<Error> for Unfinished {
     fn from(error: Error) -> Self {
-        Self { error, return_to: None }
+        Self { error, return_to: None, flow: None }
     }
 }
 
@@ -120,7 +122,7 @@ async fn route(world: &World<'_>, crm: Crm, callback: &Callback) -> Result<Ended
         return Ok(Ended::Parked(stateless(world, crm, callback, url).await?));
     }
     let (state_hash, consumed) = consume(world, crm, callback).await?;
-    let unfinished = |error| Unfinished { error, return_to: consumed.return_to.clone() };
+    let unfinished = |error| Unfinished { error, return_to: consumed.return_to.clone(), flow: Some(consumed.flow) };
     // Ten minutes may have passed: who has lost the role since connects nothing, and no code is exchanged for them.
     if consumed.flow == Flow::Connect && !consumed.role.is_some_and(Role::may_administer) {
         return Err(unfinished(Error::AdminRequired));
