@@ -153,7 +153,7 @@ fn cache_key(lot: &Lot, name: &str) -> String {
 /// What a call's answer said of a limit that concerns others too.
 fn note_refusal(lot: &Lot, call: &Call, made: &mut Report) {
     for entry in call.entries.iter().filter_map(|&at| lot.entries.get(at)) {
-        let Some(WriteOutcome::RetryAfter(failure)) = &entry.outcome else { continue };
+        let Some(WriteOutcome::RetryAfter(failure) | WriteOutcome::Unknown(failure)) = &entry.outcome else { continue };
         if let Some(limit) = limits::limit_of(lot.crm, failure) {
             made.refused = Some(limit);
             made.not_before = made.not_before.max(failure.not_before);

@@ -57,10 +57,13 @@ pub fn limit_of(crm: Crm, failure: &Failure) -> Option<Limit> {
     if failure.code == "UNABLE_TO_LOCK_ROW" || failure.detail.contains("UNABLE_TO_LOCK_ROW") {
         return Some(Limit::Lock);
     }
-    if failure.class != ErrorClass::RateLimited {
+    let code = failure.code.as_str();
+    // A refused look leaves its write in doubt, and is about the account all the same.
+    let of_a_look = failure.class == ErrorClass::UnknownOutcome
+        && (matches!(failure.http_status, Some(429 | 477)) || code == "REQUEST_LIMIT_EXCEEDED");
+    if failure.class != ErrorClass::RateLimited && !of_a_look {
         return None;
     }
-    let code = failure.code.as_str();
     // A portal that is being moved (477) takes nothing at all.
     let everything = code == "DAILY"
         || failure.http_status == Some(477)
@@ -109,7 +112,7 @@ mod tests {
 
     #[test]
     fn every_refusal_for_a_limit_is_told_apart() {
-        use ErrorClass::{Mapping, RateLimited, Transient};
+        use ErrorClass::{Mapping, RateLimited, Transient, UnknownOutcome};
         for (crm, class, code, detail, status, expected) in [
             (Crm::Hubspot, RateLimited, "TEN_SECONDLY_ROLLING", "", 429, Some(Limit::Window)),
             (Crm::Hubspot, RateLimited, "SECONDLY", "", 429, Some(Limit::Searches)),
@@ -145,6 +148,9 @@ mod tests {
             ),
             (Crm::Salesforce, Transient, "ENTITY_IS_LOCKED", "", 400, None),
             (Crm::Salesforce, Mapping, "INVALID_FIELD", "", 400, None),
+            (Crm::Hubspot, UnknownOutcome, "SECONDLY", "", 429, Some(Limit::Searches)),
+            (Crm::Hubspot, UnknownOutcome, "http_504", "", 504, None),
+            (Crm::Salesforce, UnknownOutcome, "REQUEST_LIMIT_EXCEEDED", "TotalRequests", 403, Some(Limit::Daily)),
         ] {
             let failure = Failure {
                 class,
