@@ -16,7 +16,7 @@
 import assert from "node:assert/strict";
 import { at } from "../../scripts/repo.mjs";
 import { crms } from "../endpoints/harness.mjs";
-import { against, bench, median, outcomes, sum, watch } from "./observe.mjs";
+import { against, bench, median, outcomes, processors, sum, watch } from "./observe.mjs";
 
 export const prefixes = ["processor"];
 
@@ -90,7 +90,7 @@ async function d1({ report, note }) {
         for (const [worker, { d1_batches: batches, d1_statements: statements }] of Object.entries(spent)) {
           note(`${crm}, ${count === 1 ? "one write" : `${count} writes`}: ${worker} ${batches} calls to D1 with ${statements} statements`);
         }
-        if (count > 1) for (const [what, values] of Object.entries(perWrite)) values.push(spent["crm-write-processor"][what] / count);
+        if (count > 1) for (const [what, values] of Object.entries(perWrite)) values.push(sum(processors.map((name) => spent[name][what])) / count);
       }
     }
     for (const [what, values] of Object.entries(perWrite)) report(`processor.${what}_per_write`, sum(values) / values.length);

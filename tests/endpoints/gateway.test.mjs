@@ -45,6 +45,6 @@ test("the landing page and the health check need nobody", async () => {
 });
 
 test("only functions are reached through it", async () => {
-  const paths = ["", "gateway", "stub-crm", "connection-gate", "crm-write-processor", "reconcile-crm-writes", "CRM-WRITES", "crm-writes2", "..%2fcrm-writes"];
+  const paths = ["", "gateway", "stub-crm", "connection-gate", "hubspot-write-processor", "salesforce-write-processor", "reconcile-crm-writes", "CRM-WRITES", "crm-writes2", "..%2fcrm-writes"];
   for (const path of paths) assertRefused(await conduit.fetch(`${functions}/${path}`, { token: conduit.acme.service }), 404, "not_found");
 });

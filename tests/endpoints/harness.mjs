@@ -62,7 +62,7 @@ export async function launch({ only = null, vars = {}, unset = [], crm = {}, out
       return (await outside(request)) ?? new Response("nothing is out here", { status: 599 });
     };
     if (worker.name === standIn) Object.assign(worker.bindings, { STAND_IN_CONFIG: JSON.stringify(registered) }, crm);
-    if (worker.name === "crm-write-processor") {
+    if (worker.name.endsWith("-write-processor")) {
       worker.modules.unshift({ type: "ESModule", path: join(worker.modulesRoot, "tap.js"), contents: tap });
     }
   }

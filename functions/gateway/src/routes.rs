@@ -69,7 +69,7 @@ mod tests {
             ("/functions/v1/crm-writes2", Route::Unknown),
             ("/functions/v1/CRM-WRITES", Route::Unknown),
             ("/functions/v1/connection-gate", Route::Unknown),
-            ("/functions/v1/crm-write-processor", Route::Unknown),
+            ("/functions/v1/hubspot-write-processor", Route::Unknown),
             ("/functions/v1/", Route::Unknown),
             ("/functions/v1", Route::Elsewhere),
             ("/claim-install", Route::Function("CLAIM_INSTALL")),

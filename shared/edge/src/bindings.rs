@@ -13,8 +13,10 @@ use crate::js;
 pub const DATABASE: &str = "DB";
 /// Further D1 databases: shards, named in `workspaces.shard` by their binding.
 pub const SHARD_PREFIX: &str = "SHARD_";
-/// The doorbell of the write processor.
-pub const WRITES_QUEUE: &str = "WRITES_QUEUE";
+/// The doorbell of the processor of HubSpot's writes.
+pub const HUBSPOT_WRITES_QUEUE: &str = "HUBSPOT_WRITES_QUEUE";
+/// The doorbell of the processor of Salesforce's writes.
+pub const SALESFORCE_WRITES_QUEUE: &str = "SALESFORCE_WRITES_QUEUE";
 /// Health checks, of the job that makes them.
 pub const CHECKS_QUEUE: &str = "CHECKS_QUEUE";
 /// The gates' namespace.

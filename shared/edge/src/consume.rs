@@ -8,8 +8,8 @@
 //! ```ignore
 //! #[event(queue)]
 //! async fn queue(batch: edge::Batch, env: Env, _ctx: Context) -> Result<(), Infallible> {
-//!     edge::consume("crm-write-processor", batch, env, async |world, doorbell| {
-//!         flows::process_writes(world, &doorbell).await?;
+//!     edge::consume("hubspot-write-processor", batch, env, async |world, doorbell| {
+//!         flows::process_writes(world, &HubSpot, &doorbell).await?;
 //!         Ok(Heard::Done)
 //!     })
 //!     .await

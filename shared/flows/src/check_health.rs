@@ -11,7 +11,7 @@ use model::health::{ACCESS_REFUSED, ACCOUNT_MISMATCH, After, Before, Consequence
 use model::write::{ErrorClass, Failure};
 use model::{ConnectionStatus, Crm, Health, Timestamp};
 use providers::http::Answer;
-use providers::{limits, provider};
+use providers::{Provider, limits, provider};
 use serde_json::json;
 use store::connections::{self, Connection, Failed};
 use store::health::{self, Checked as Record};

@@ -14,7 +14,7 @@ use model::connection::ConnectionKey;
 use model::refresh::USABLE_MARGIN_SECS;
 use model::{ConnectionStatus, Crm};
 use providers::http::Request;
-use providers::provider;
+use providers::{Provider, provider};
 use serde_json::json;
 use store::connections::{self, Connection};
 use store::crm_accounts;

@@ -3,7 +3,7 @@
 use crate::World;
 use model::Crm;
 use providers::http::{Answer, Request};
-use providers::provider;
+use providers::{Provider, provider};
 
 /// What came of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use crypto::mac;
 use model::oauth::SALESFORCE_SESSION_ASSUMED_SECS;
 use model::{Crm, Timestamp};
 use providers::oauth::{Account, AppCredentials, Grant, Token, TokenRefusal};
-use providers::provider;
+use providers::{Provider, provider};
 use serde_json::json;
 
 /// What a consent gave.

@@ -6,7 +6,7 @@ use crypto::vault::OpenError;
 use crypto::{Aad, Column, Keyring, vault};
 use model::{Crm, InstallId, Secret};
 use providers::http::Request;
-use providers::provider;
+use providers::{Provider, provider};
 use serde_json::Value;
 use store::Statement;
 use store::install_events::{self, Event};

@@ -12,9 +12,9 @@ use model::write::{
     Doubt, ErrorClass, MECHANISM_GONE_CODE, Standing, Transition, WriteOutcome, WriteStatus, may_still_land_secs, next,
 };
 use model::{AttemptId, Crm, Timestamp, WriteId};
+use providers::Provider;
 use providers::http::{Body, Request};
 use providers::lot::{Entry, Lot};
-use providers::provider;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use store::connections::{self, Connection};
@@ -232,12 +232,12 @@ impl LeasedLot {
     }
 
     /// Dry run: every write stays planned, at rest, with the requests that would have been sent.
-    pub(crate) fn recorded(&mut self) -> Vec<Settled> {
+    pub(crate) fn recorded(&mut self, adapter: &impl Provider) -> Vec<Settled> {
         let (crm, facts) = (self.lot.crm, &self.lot.connection);
         let entries = std::mem::take(&mut self.lot.entries);
         let record = |(row, entry): (&Leased, Entry)| {
             let requests: Vec<Value> =
-                provider(crm).dry_run(&Lot::new(crm, facts.clone(), vec![entry])).iter().map(recorded).collect();
+                adapter.dry_run(&Lot::new(crm, facts.clone(), vec![entry])).iter().map(recorded).collect();
             at_rest(row, Some(json!({"requests": requests})))
         };
         let readable = self.rows.iter().zip(entries).map(record);

@@ -6,17 +6,22 @@
 use crate::World;
 use crate::gate::Admission;
 use crate::send_lot::Fence;
+use providers::Provider;
 use providers::lot::Lot;
 use providers::probe::Probe;
-use providers::provider;
 
 /// A probe makes at most this many requests.
 pub(crate) const PROBE_CALLS_MAX: u32 = 12;
 
 /// Fills in the lot's mechanisms; answers the calls made. A probe that does not come to its end leaves the lot with the
 /// safest ones, and the next lot probes again.
-pub(crate) async fn probe_account(world: &World<'_>, lot: &mut Lot, admission: &Admission, fence: Fence) -> u32 {
-    let adapter = provider(lot.crm);
+pub(crate) async fn probe_account(
+    world: &World<'_>,
+    adapter: &impl Provider,
+    lot: &mut Lot,
+    admission: &Admission,
+    fence: Fence,
+) -> u32 {
     let mut probe = Probe::new();
     let mut calls = 0;
     while let Some(request) = adapter.probe_call(&mut probe, &lot.connection) {

@@ -17,7 +17,11 @@ use model::connection::ConnectionKey;
 use model::doorbell::Doorbell;
 use model::write::WriteStatus;
 use model::{Crm, Timestamp, WriteId};
+use providers::Provider;
+// For the doors, each of which names the one it links.
 use providers::http::DEADLINE_MS;
+pub use providers::hubspot::HubSpot;
+pub use providers::salesforce::Salesforce;
 use std::collections::BTreeMap;
 use store::leases::Settled;
 
@@ -36,18 +40,27 @@ pub struct Processed {
     pub calls: u32,
 }
 
-/// Processes the writes of a doorbell.
-pub async fn process_writes(world: &World<'_>, doorbell: &Doorbell) -> Result<Processed, Error> {
+/// Processes the writes of a doorbell through the adapter of their CRM. A doorbell of another CRM is not this Worker's: it
+/// is told of and left to the reconciler, which rings again.
+pub async fn process_writes(
+    world: &World<'_>,
+    adapter: &impl Provider,
+    doorbell: &Doorbell,
+) -> Result<Processed, Error> {
     let connection = &doorbell.connection;
+    if adapter.crm() != connection.crm {
+        world.log.event("doorbell_misrouted", &[("crm", connection.crm.as_str())]);
+        return Ok(Processed::default());
+    }
     let tenant = world.tenant_of(connection)?;
     let lease = Lease::mint(world, connection.crm)?;
     let Some(mut lot) = lease.claim(world, &tenant, &doorbell.writes).await? else {
         return Ok(Processed::default());
     };
     let (sent, settled) = if world.settings.dry_run {
-        (Sent::default(), lot.recorded())
+        (Sent::default(), lot.recorded(adapter))
     } else {
-        let sent = send_lot(world, connection, &mut lot.lot, Fence { until: lease.until }).await;
+        let sent = send_lot(world, adapter, connection, &mut lot.lot, Fence { until: lease.until }).await;
         (sent, lot.settled(world)?)
     };
     let released = lease.settle(world, &tenant, connection, &lot, &settled, &sent).await?;

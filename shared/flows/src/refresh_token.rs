@@ -20,7 +20,7 @@ use model::oauth::SALESFORCE_SESSION_ASSUMED_SECS;
 use model::refresh::{REFRESH_LEASE_SECS, TOKEN_DEADLINE_MS};
 use model::{Health, Secret, Timestamp};
 use providers::oauth::{Grant, Token, TokenRefusal};
-use providers::provider;
+use providers::{Provider, provider};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use store::connections::{self, Connection, RefreshIntent, Refreshed};

@@ -12,7 +12,7 @@ use model::install::CLAIM_STALE_SECS;
 use model::oauth::SALESFORCE_SESSION_ASSUMED_SECS;
 use providers::http::NoAnswer;
 use providers::oauth::{Grant, Standing, Token, TokenRefusal};
-use providers::provider;
+use providers::{Provider, provider};
 use store::db::run;
 use store::pending_installs::{self, Install, Renewed};
 

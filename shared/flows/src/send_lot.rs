@@ -12,7 +12,7 @@ use model::write::{ErrorClass, Failure, RESERVED_CODE, WriteOutcome};
 use model::{Secret, Timestamp};
 use providers::http::{Answer, Request, Response};
 use providers::lot::{Call, Entry, Lot};
-use providers::{limits, provider};
+use providers::{Provider, limits};
 
 /// A lot makes at most this many requests in one try; what is left over is tried again soon.
 pub const CALLS_PER_LOT_MAX: u32 = 24;
@@ -44,14 +44,20 @@ pub(crate) struct Sent {
 }
 
 /// Every entry the adapter finished has an outcome afterwards; those it did not get to have none.
-pub(crate) async fn send_lot(world: &World<'_>, connection: &ConnectionKey, lot: &mut Lot, fence: Fence) -> Sent {
+pub(crate) async fn send_lot(
+    world: &World<'_>,
+    adapter: &impl Provider,
+    connection: &ConnectionKey,
+    lot: &mut Lot,
+    fence: Fence,
+) -> Sent {
     let mut sent = Sent::default();
     let mut is_probed = lot.connection.mechanisms.is_some();
     let mut refused_generation = None;
     // At most twice: the second time with a token that was refreshed because the first one was refused.
     for _ in 0..2 {
         let probing = if is_probed { 0 } else { PROBE_CALLS_MAX };
-        let expected = provider(lot.crm).expected_calls(lot).saturating_add(probing).min(CALLS_PER_LOT_MAX);
+        let expected = adapter.expected_calls(lot).saturating_add(probing).min(CALLS_PER_LOT_MAX);
         let ask = Ask { calls: expected, searches: 0, purpose: Purpose::Writes, refused_generation };
         let admission = match world.gate.admit(connection, ask).await {
             Ok(admission) => admission,
@@ -68,12 +74,12 @@ pub(crate) async fn send_lot(world: &World<'_>, connection: &ConnectionKey, lot:
         lot.connection.instance_url.clone_from(&admission.facts.instance_url);
         let mut made = Report { permit: admission.permit, ..Report::default() };
         if !std::mem::replace(&mut is_probed, true) {
-            made.calls = probe_account(world, lot, &admission, fence).await;
+            made.calls = probe_account(world, adapter, lot, &admission, fence).await;
             sent.mechanisms.clone_from(&lot.connection.mechanisms);
         }
-        call(world, lot, &admission, fence, sent.calls, &mut made).await;
+        call(world, adapter, lot, (&admission, fence), sent.calls, &mut made).await;
         sent.calls += made.calls + made.searches;
-        if is_worth_reporting(lot, &made, expected) {
+        if is_worth_reporting(adapter, &made, expected) {
             world.gate.report(connection, made).await;
         }
         if !lot.entries.iter().any(is_unauthorized) {
@@ -95,16 +101,22 @@ pub(crate) async fn send_lot(world: &World<'_>, connection: &ConnectionKey, lot:
 }
 
 /// A report is a request to the gate: none is made while there is plenty left and nothing to tell.
-fn is_worth_reporting(lot: &Lot, made: &Report, admitted: u32) -> bool {
+fn is_worth_reporting(adapter: &impl Provider, made: &Report, admitted: u32) -> bool {
     made.permit.is_some()
         || made.refused.is_some()
         || made.calls + made.searches > admitted
-        || provider(lot.crm).read_limits(&made.limits).is_tight()
+        || adapter.read_limits(&made.limits).is_tight()
 }
 
 /// The adapter's requests, one after the other; `before` were made in this try already.
-async fn call(world: &World<'_>, lot: &mut Lot, admission: &Admission, fence: Fence, before: u32, made: &mut Report) {
-    let adapter = provider(lot.crm);
+async fn call(
+    world: &World<'_>,
+    adapter: &impl Provider,
+    lot: &mut Lot,
+    (admission, fence): (&Admission, Fence),
+    before: u32,
+    made: &mut Report,
+) {
     while before + made.calls + made.searches < CALLS_PER_LOT_MAX {
         let Some(call) = adapter.next_call(lot) else { break };
         if let Some(answer) = from_cache(world, lot, &call).await {

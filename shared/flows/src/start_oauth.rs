@@ -10,7 +10,7 @@ use crypto::{Aad, Column, pkce, vault};
 use model::oauth::{Flow, STATE_LIFE_SECS};
 use model::{Crm, Secret, Timestamp};
 use providers::oauth::AuthorizeRequest;
-use providers::provider;
+use providers::{Provider, provider};
 use store::db::run;
 use store::oauth_states::{self, NewState};
 

@@ -14,7 +14,7 @@ use given::{answer, answer_with, json_answer, lost, lot};
 use model::Crm;
 use model::write::ErrorClass as C;
 use providers::http::Answer;
-use providers::provider;
+use providers::{Provider, provider};
 use serde_json::json;
 
 #[test]

@@ -16,7 +16,7 @@ use model::Crm::Hubspot;
 use model::write::ErrorClass;
 use providers::http::Effect;
 use providers::lot::{Entry, Lot};
-use providers::provider;
+use providers::{Provider, provider};
 use serde_json::{Value, json};
 
 fn staged(mut entry: Entry, stage: &str, pipeline: Option<&str>) -> Entry {

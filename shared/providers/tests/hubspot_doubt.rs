@@ -14,7 +14,7 @@ use given::portal::{accept, looked, path, task};
 use given::{NOW, answer, body, doubtful, failure, json_answer, lost, lot, names, next, run, step};
 use model::Crm::Hubspot;
 use model::write::ErrorClass;
-use providers::provider;
+use providers::{Provider, provider};
 use serde_json::{Value, json};
 
 #[test]

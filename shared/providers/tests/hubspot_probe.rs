@@ -17,7 +17,7 @@ use model::mechanisms::{Mechanism, Mechanisms, RecordKind};
 use providers::http::{Answer, Method, Request};
 use providers::hubspot::probe::WRITE_KEY;
 use providers::probe::Probe;
-use providers::provider;
+use providers::{Provider, provider};
 use serde_json::{Value, json};
 
 fn facts() -> ConnectionFacts {

@@ -17,7 +17,7 @@ use model::Crm::Hubspot;
 use model::write::{ErrorClass, MECHANISM_GONE_CODE};
 use providers::http::{Answer, Effect, Request};
 use providers::lot::{Entry, Lot};
-use providers::provider;
+use providers::{Provider, provider};
 use serde_json::{Value, json};
 
 fn with_deal(mut entry: Entry, id: &str) -> Entry {

@@ -16,7 +16,7 @@ use model::Crm::Hubspot;
 use model::write::WriteOutcome;
 use providers::http::{Effect, Method};
 use providers::lot::{Entry, Lot};
-use providers::provider;
+use providers::{Provider, provider};
 use serde_json::json;
 
 #[test]

@@ -14,7 +14,7 @@ use given::{answer, answer_with, json_answer, lost};
 use model::{Crm, Secret, Timestamp};
 use providers::http::{Answer, Body, Effect, NoAnswer, Request};
 use providers::oauth::{AppCredentials, AuthorizeRequest, Grant, Token, TokenRefusal};
-use providers::provider;
+use providers::{Provider, provider};
 use serde_json::{Value, json};
 
 fn app() -> AppCredentials {

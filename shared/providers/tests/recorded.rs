@@ -15,7 +15,7 @@ use given::{NOW, answer, entry, failure, lot, name, names, next, step};
 use model::Crm;
 use model::write::ErrorClass as C;
 use providers::http::Effect;
-use providers::{hubspot, provider, salesforce};
+use providers::{Provider, hubspot, provider, salesforce};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 

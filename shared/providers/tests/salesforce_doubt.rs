@@ -14,7 +14,7 @@ use given::org::{CONTACT, LEAD, Org, composite, halted, parts, path, person, rec
 use given::{NOW, answer, doubtful, json_answer, lost, lot, names, next, run, step};
 use model::Crm::Salesforce;
 use providers::lot::Entry;
-use providers::provider;
+use providers::{Provider, provider};
 use serde_json::{Value, json};
 
 #[test]

@@ -16,7 +16,7 @@ use model::Crm::Salesforce;
 use model::write::{ErrorClass, WriteOutcome};
 use providers::http::Effect;
 use providers::lot::Entry;
-use providers::provider;
+use providers::{Provider, provider};
 use serde_json::{Value, json};
 
 #[test]

@@ -44,8 +44,9 @@ fn expected() -> BTreeMap<&'static str, Vec<&'static str>> {
         ("thread-links", vec![CALLERS]),
         // Knows who asks, opens the tokens to revoke them, as the app.
         ("crm-disconnect", [CALLERS, TOKENS].into_iter().chain(both_apps()).collect()),
-        // Takes its access tokens from the gate.
-        ("crm-write-processor", vec![]),
+        // Take their access tokens from the gate.
+        ("hubspot-write-processor", vec![]),
+        ("salesforce-write-processor", vec![]),
         // Opens, refreshes and seals tokens, as the app.
         ("connection-gate", [TOKENS].into_iter().chain(both_apps()).collect()),
         // Opens tokens and seals them again; cannot act as the app.

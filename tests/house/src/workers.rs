@@ -15,7 +15,7 @@ pub struct Worker {
 
 const GATEWAY: &str = "functions/gateway";
 /// Functions nobody calls over HTTP from outside: a queue and a Durable Object's namespace do.
-const NOT_OVER_HTTP: [&str; 2] = ["connection-gate", "crm-write-processor"];
+const NOT_OVER_HTTP: [&str; 3] = ["connection-gate", "hubspot-write-processor", "salesforce-write-processor"];
 /// A Worker of local runs only.
 const STAND_IN: &str = "tests/stub-crm";
 

@@ -10,7 +10,7 @@ use model::connection::ConnectionKey;
 use model::health::{ACCESS_REFUSED, FAILURES_UNTIL_ERROR};
 use model::{ConnectionStatus, Crm, Health, Role};
 use pollster::block_on;
-use providers::provider;
+use providers::{Provider, provider};
 use serde_json::{Value, json};
 use simulator::{Fault, Port, Sim, WORKSPACE, workspace};
 use store::{Statement, WorkspaceScope};

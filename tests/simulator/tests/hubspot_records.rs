@@ -10,6 +10,7 @@ use flows::submit_writes::submit_writes;
 use model::write::WriteStatus;
 use model::{Crm, Role};
 use pollster::block_on;
+use providers::provider;
 use serde_json::{Value, json};
 use simulator::{Fault, Port, Sim, WORKSPACE, workspace};
 use store::deals::{KnownDeal, ThreadLink};
@@ -73,7 +74,7 @@ fn run(sim: &Sim) {
             sim.sleep_secs(120);
         }
         for doorbell in doorbells {
-            let _ = block_on(process_writes(&sim.world(), &doorbell));
+            let _ = block_on(process_writes(&sim.world(), &provider(doorbell.connection.crm), &doorbell));
         }
     }
     panic!("writes are left over");

@@ -17,6 +17,7 @@ use flows::submit_writes::submit_writes;
 use flows::watch_installs::watch_installs;
 use model::{Crm, Role};
 use pollster::block_on;
+use providers::provider;
 use serde_json::json;
 use simulator::{Browser, Fault, Port, SHARD, Sim, WORKSPACE};
 use std::collections::{BTreeMap, BTreeSet};
@@ -126,7 +127,7 @@ impl Run {
         let _ = block_on(submit_writes(&self.sim.world(), caller, &write));
         let _ = block_on(reconcile_writes(&self.sim.world()));
         for doorbell in self.sim.ports.hear() {
-            let _ = block_on(process_writes(&self.sim.world(), &doorbell));
+            let _ = block_on(process_writes(&self.sim.world(), &provider(doorbell.connection.crm), &doorbell));
         }
     }
 

@@ -15,6 +15,7 @@ use flows::submit_writes::submit_writes;
 use model::retention::Refusal;
 use model::{Crm, Role, Secret, Timestamp};
 use pollster::block_on;
+use providers::provider;
 use serde_json::{Value, json};
 use simulator::{Sim, WORKSPACE, workspace};
 use std::cell::{Cell, RefCell};
@@ -300,7 +301,7 @@ fn submit(sim: &Sim, n: usize) -> bool {
 /// Hears the doorbells there are.
 fn hear(sim: &Sim) {
     for doorbell in sim.ports.hear() {
-        block_on(process_writes(&sim.world(), &doorbell)).unwrap();
+        block_on(process_writes(&sim.world(), &provider(doorbell.connection.crm), &doorbell)).unwrap();
     }
 }
 

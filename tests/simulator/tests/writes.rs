@@ -9,6 +9,7 @@ use flows::submit_writes::submit_writes;
 use model::write::WriteStatus;
 use model::{Crm, Role};
 use pollster::block_on;
+use providers::provider;
 use serde_json::{Value, json};
 use simulator::{Fault, Port, Sim};
 
@@ -43,7 +44,7 @@ fn run(sim: &Sim) {
         }
         for doorbell in doorbells {
             // A failed consumer is rung again by the reconciler.
-            let _ = block_on(process_writes(&sim.world(), &doorbell));
+            let _ = block_on(process_writes(&sim.world(), &provider(doorbell.connection.crm), &doorbell));
         }
     }
     panic!("writes are left over");
@@ -110,7 +111,7 @@ fn a_hundred_writes_of_one_connection_go_together() {
         let before = sim.ports.used(Port::Http);
         sim.ports.db.reset_counters();
         for doorbell in sim.ports.hear() {
-            block_on(process_writes(&sim.world(), &doorbell)).unwrap();
+            block_on(process_writes(&sim.world(), &provider(doorbell.connection.crm), &doorbell)).unwrap();
         }
         let (calls, trips) = (sim.ports.used(Port::Http) - before, sim.ports.db.counters().round_trips);
         println!("{crm}: 100 tasks took {calls} calls to the CRM and {trips} round trips to the database");
@@ -162,7 +163,7 @@ fn dry_run_records_the_requests_and_sends_none() {
         let ids = submit(&sim, &[task(crm, 1)]);
         let before = sim.ports.used(Port::Http);
         for doorbell in sim.ports.hear() {
-            block_on(process_writes(&sim.world(), &doorbell)).unwrap();
+            block_on(process_writes(&sim.world(), &provider(doorbell.connection.crm), &doorbell)).unwrap();
         }
         assert_eq!(sim.ports.used(Port::Http), before, "nothing left");
         let write = read(&sim, &ids[0]).write;
@@ -205,7 +206,7 @@ fn every_step_of_a_write_may_fail_and_the_effect_is_one() {
                 submit(&sim, &[task(crm, 1)]);
                 sim.ports.db.fail_at(nth, fault);
                 for doorbell in sim.ports.hear() {
-                    let _ = block_on(process_writes(&sim.world(), &doorbell));
+                    let _ = block_on(process_writes(&sim.world(), &provider(doorbell.connection.crm), &doorbell));
                 }
                 sim.sleep_secs(LEASE_SECS);
                 check(&sim, &format!("db {nth} {fault:?}"));
@@ -225,8 +226,8 @@ fn a_doorbell_heard_twice_at_once_is_processed_once() {
     let sim = connected(7, Crm::Hubspot);
     submit(&sim, &[task(Crm::Hubspot, 1)]);
     let doorbell = sim.ports.hear().remove(0);
-    let first = block_on(process_writes(&sim.world(), &doorbell)).unwrap();
-    let second = block_on(process_writes(&sim.world(), &doorbell)).unwrap();
+    let first = block_on(process_writes(&sim.world(), &provider(doorbell.connection.crm), &doorbell)).unwrap();
+    let second = block_on(process_writes(&sim.world(), &provider(doorbell.connection.crm), &doorbell)).unwrap();
     assert_eq!((first.leased, second.leased), (1, 0));
     assert_eq!(effects(&sim, "tasks"), 1);
 }

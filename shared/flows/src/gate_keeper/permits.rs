@@ -9,7 +9,7 @@ use crate::gate::{Ask, GateRefusal, Purpose, Report};
 use model::Timestamp;
 use model::budget::{Budget, Calls, Permit, Told};
 use model::line::{Line, PARK_MS};
-use providers::provider;
+use providers::{Provider, provider};
 use std::rc::Rc;
 
 /// The kept line's name in the host's memory.

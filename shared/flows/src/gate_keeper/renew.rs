@@ -9,7 +9,7 @@ use model::backoff::next_try_at;
 use model::refresh::{Need, REFRESHES, Step, TokenFacts, next_step};
 use model::{Crm, Timestamp};
 use providers::oauth::{Standing, TokenRefusal};
-use providers::provider;
+use providers::{Provider, provider};
 use store::connections::{self, Connection};
 
 /// The app's own credentials are not tried again for this long: no tenant is at fault, and every tenant's gate tries.

@@ -17,6 +17,7 @@ use flows::{Keys, Settings, World};
 use model::connection::ConnectionKey;
 use model::doorbell::Doorbell;
 use model::{ConnectionId, Crm, Secret, Timestamp, WorkspaceId};
+use providers::Provider;
 use providers::http::{Answer, Body, NoAnswer, Request, Response};
 use providers::oauth::{AppCredentials, Grant};
 use std::cell::{Cell, RefCell};

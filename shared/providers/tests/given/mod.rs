@@ -11,7 +11,7 @@ use model::write::{Failure, WriteOutcome};
 use model::{ConnectionId, Crm, Secret, Timestamp, WriteId};
 use providers::http::{Answer, Body, NoAnswer, Request, Response};
 use providers::lot::{Call, Entry, Lot};
-use providers::provider;
+use providers::{Provider, provider};
 use serde_json::{Value, json};
 
 pub const NOW: Timestamp = Timestamp(1_795_176_000_000);

@@ -7,7 +7,7 @@ use model::{ConnectionId, Crm, Secret};
 use providers::http::{Answer, Body, NoAnswer, Request, Response};
 use providers::lot::{Entry, Lot, Stage};
 use providers::probe::Probe;
-use providers::provider;
+use providers::{Provider, provider};
 use serde_json::{Value, json};
 use stub_crm::{Config, Fate, StubCrm, Switches};
 

@@ -5,7 +5,7 @@ use super::*;
 const RIGHT: &str = "name = 'crm-writes'\nmain = 'build/index.js'\ncompatibility_date = '2026-07-30'";
 
 fn two(first: &str, second: &str) -> Vec<Worker> {
-    vec![Worker::new("functions/crm-writes", first), Worker::new("functions/crm-write-processor", second)]
+    vec![Worker::new("functions/crm-writes", first), Worker::new("functions/hubspot-write-processor", second)]
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn a_resource_that_differs_is_found() {
 #[test]
 fn an_object_without_its_definition_is_found() {
     let binding =
-        "durable_objects.bindings = [{ name = 'GATE', class_name = 'Gate', script_name = 'crm-write-processor' }]";
+        "durable_objects.bindings = [{ name = 'GATE', class_name = 'Gate', script_name = 'hubspot-write-processor' }]";
     let migration = "migrations = [{ tag = 'v1', new_sqlite_classes = ['Gate'] }]";
     assert_eq!(wrong_objects(&two(binding, "")).len(), 1);
     assert_none(&wrong_objects(&two(binding, migration)));
