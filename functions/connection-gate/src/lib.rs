@@ -39,7 +39,9 @@ impl DurableObject for ConnectionGate {
 
     async fn fetch(&self, mut request: Request) -> Result<Response> {
         // Not `json()`, which brings a second deserializer.
-        let message: Message = serde_json::from_str(&request.text().await?)?;
+        let Some(message) = model::json::read::<Message>(&request.text().await?) else {
+            return Response::error("this is no message for a gate", 400);
+        };
         // A message for another connection would be answered with this one's token.
         if self.state.id().name() != Some(gate::name(&message.connection)) {
             return Response::error("this is another connection's gate", 403);
@@ -64,7 +66,7 @@ impl DurableObject for ConnectionGate {
     /// At least once and seldom late. Armed again first: an alarm that fails seven times is gone for good.
     async fn alarm(&self) -> Result<Response> {
         if let Some(connection) =
-            host::recall(&self.state, CONNECTION).and_then(|text| serde_json::from_str::<ConnectionKey>(&text).ok())
+            host::recall(&self.state, CONNECTION).and_then(|text| model::json::read::<ConnectionKey>(&text))
         {
             let _ = self.state.storage().set_alarm(next_alarm_ms(&connection)).await;
             let kept = match self.keeper(&connection) {

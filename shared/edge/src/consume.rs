@@ -152,7 +152,7 @@ fn join(doorbells: Vec<Doorbell>) -> Vec<Doorbell> {
 pub(crate) fn read<T: DeserializeOwned>(message: &RawMessage) -> Option<T> {
     let body = message.body();
     let text = body.as_string().or_else(|| JSON::stringify(&body).ok().map(String::from))?;
-    serde_json::from_str(&text).ok()
+    model::json::read(&text)
 }
 
 pub(crate) fn settle(message: &RawMessage, heard: Heard) {

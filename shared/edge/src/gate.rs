@@ -165,7 +165,7 @@ impl Gates {
 impl Gate for Gates {
     async fn admit(&self, connection: &ConnectionKey, ask: Ask) -> Result<Admission, GateRefusal> {
         let answer = self.call(connection, Call::Admit(ask)).await.ok_or(GateRefusal::Unavailable)?;
-        serde_json::from_str::<Verdict>(&answer).map_or(Err(GateRefusal::Unavailable), Into::into)
+        model::json::read::<Verdict>(&answer).map_or(Err(GateRefusal::Unavailable), Into::into)
     }
 
     async fn report(&self, connection: &ConnectionKey, report: Report) {

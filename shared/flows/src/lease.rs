@@ -83,11 +83,12 @@ impl Lease {
                 deals::select_of_lease(scope, crm, &keys, &self.id),
             ])
             .await?;
-        let mut leased = nth(&outcomes, 0)?.rows::<Leased>()?;
-        leased.sort_by(|a, b| (a.position, &a.idempotency_key).cmp(&(b.position, &b.idempotency_key)));
+        let leased = in_order(nth(&outcomes, 0)?.rows::<Leased>()?);
         let connection = nth(&outcomes, 2)?.first::<Connection>()?;
-        let deals = nth(&outcomes, 3)?.rows::<OfWrite>()?;
-        let deals = deals.into_iter().map(|deal| (deal.idempotency_key, deal.crm_deal_id)).collect();
+        let mut deals = BTreeMap::new();
+        for deal in nth(&outcomes, 3)?.rows::<OfWrite>()? {
+            deals.insert(deal.idempotency_key, deal.crm_deal_id);
+        }
         // A write is only ever planned for a connection, and its row stays; without one there is nothing to lease.
         Ok(connection.filter(|_| !leased.is_empty()).map(|connection| LeasedLot::new(connection, leased, &deals)))
     }
@@ -141,6 +142,18 @@ impl Lease {
     }
 }
 
+/// By position, then key. Put in place one by one, as all that is ordered here: a standard sort, which `collect` into a map or
+/// set is too, brings 4 KB of code for each kind of element.
+fn in_order(leased: Vec<Leased>) -> Vec<Leased> {
+    let mut ordered: Vec<Leased> = Vec::with_capacity(leased.len());
+    for row in leased {
+        let comes_before =
+            |other: &Leased| (other.position, &other.idempotency_key) <= (row.position, &row.idempotency_key);
+        ordered.insert(ordered.partition_point(comes_before), row);
+    }
+    ordered
+}
+
 /// Named by the lease, so a repeat changes nothing more: worth one, since a lost settlement costs a look at the CRM.
 async fn commit(tenant: &Tenant<'_>, batch: &[Statement]) -> Result<Vec<Outcome>, Error> {
     match tenant.db.batch(batch.to_vec()).await {
@@ -162,12 +175,12 @@ impl LeasedLot {
                 unsendable.push((row, account_changed()));
                 continue;
             }
-            let (Ok(write), Some(id)) = (serde_json::from_str(&payload), WriteId::of(crm, &row.idempotency_key)) else {
+            let (Some(write), Some(id)) = (model::json::read(&payload), WriteId::of(crm, &row.idempotency_key)) else {
                 unsendable.push((row, unreadable()));
                 continue;
             };
             entries.push(Entry {
-                external_ids: serde_json::from_str(&row.external_ids_json).unwrap_or_default(),
+                external_ids: model::json::read(&row.external_ids_json).unwrap_or_default(),
                 in_doubt,
                 doubt_is_older: in_doubt && changed_at.is_some_and(|at| row.created_at < at),
                 deal_external_id: deals.get(&row.idempotency_key).cloned(),
@@ -246,11 +259,12 @@ impl LeasedLot {
 
     /// The targets of the writes that are final now.
     fn targets_done(&self, settled: &[Settled]) -> Vec<&str> {
-        let done: BTreeSet<&str> =
-            settled.iter().filter(|s| s.transition.status.is_final()).map(|s| s.key.as_str()).collect();
+        let mut done = BTreeSet::new();
+        done.extend(settled.iter().filter(|s| s.transition.status.is_final()).map(|s| s.key.as_str()));
         let rows = self.rows.iter().chain(self.unsendable.iter().map(|(row, _)| row));
-        let targets = rows.filter(|row| done.contains(&*row.idempotency_key)).filter_map(|row| row.target.as_deref());
-        targets.collect::<BTreeSet<_>>().into_iter().collect()
+        let mut targets = BTreeSet::new();
+        targets.extend(rows.filter(|row| done.contains(&*row.idempotency_key)).filter_map(|row| row.target.as_deref()));
+        targets.into_iter().collect()
     }
 }
 

@@ -85,7 +85,7 @@ pub(crate) struct Unsaved {
 impl Unsaved {
     /// What an earlier instance could not save.
     pub(crate) fn recall(host: &dyn Host) -> Option<Self> {
-        serde_json::from_str(&host.recall(JOURNAL)?).ok()
+        model::json::read(&host.recall(JOURNAL)?)
     }
 
     fn keep(&self, host: &dyn Host) {

@@ -12,6 +12,7 @@ pub mod doorbell;
 pub mod health;
 pub mod id;
 pub mod install;
+pub mod json;
 pub mod line;
 pub mod mechanisms;
 pub mod oauth;

@@ -14,6 +14,7 @@ use flows::remove_attachments::{Objects, ObjectsUnavailable};
 use flows::submit_writes::submit_writes;
 use model::{Crm, Role, Secret};
 use pollster::block_on;
+use providers::provider;
 use serde_json::{Value, json};
 use simulator::{Port, Sim, WORKSPACE, workspace};
 use std::cell::RefCell;
@@ -76,7 +77,7 @@ fn submit(sim: &Sim, email: &str, n: usize) {
 
 fn hear(sim: &Sim) {
     for doorbell in sim.ports.hear() {
-        let _ = block_on(process_writes(&sim.world(), &doorbell));
+        let _ = block_on(process_writes(&sim.world(), &provider(doorbell.connection.crm), &doorbell));
     }
 }
 
