@@ -11,6 +11,7 @@ use flows::submit_writes::submit_writes;
 use model::write::WriteStatus;
 use model::{Crm, Role, Timestamp};
 use pollster::block_on;
+use providers::provider;
 use serde_json::{Value, json};
 use simulator::{Fault, Port, Sim};
 
@@ -27,7 +28,7 @@ fn submit(sim: &Sim, writes: &[Value]) -> Vec<String> {
 
 fn hear(sim: &Sim) {
     for doorbell in sim.ports.hear() {
-        let _ = block_on(process_writes(&sim.world(), &doorbell));
+        let _ = block_on(process_writes(&sim.world(), &provider(doorbell.connection.crm), &doorbell));
     }
 }
 
@@ -126,7 +127,7 @@ fn a_later_write_of_the_same_person_waits_for_an_earlier_one_and_others_do_not()
     sim.sleep_secs(1);
     let later = submit(&sim, &[task(Crm::Hubspot, 2, "ada@example.com"), task(Crm::Hubspot, 3, "eve@example.com")]);
     for doorbell in sim.ports.hear().into_iter().filter(|bell| !bell.writes.iter().any(|id| id.as_str() == first)) {
-        block_on(process_writes(&sim.world(), &doorbell)).unwrap();
+        block_on(process_writes(&sim.world(), &provider(doorbell.connection.crm), &doorbell)).unwrap();
     }
     assert_eq!(read(&sim, &later[1]).write.status, WriteStatus::Succeeded, "independent");
     assert_eq!(read(&sim, &later[0]).write.status, WriteStatus::Planned, "held back");
