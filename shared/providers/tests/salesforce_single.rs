@@ -14,7 +14,7 @@ use given::org::{LEAD, composite, halted, person, refused, task};
 use given::stand_in::StandIn;
 use given::{answer, failure, lost, named, names, step};
 use model::Crm::Salesforce;
-use providers::provider;
+use providers::{Provider, provider};
 use serde_json::{Value, json};
 
 const TASK: &str = "00TXX0000000001AAA";
