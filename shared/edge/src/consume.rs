@@ -1,8 +1,8 @@
 //! The way in for queue consumers: messages to doorbells, grouped by connection, each group settled by itself.
 //!
-//! A batch may hold many messages of one connection; they are one piece of work, so their writes are joined (in lots of
-//! at most [`WRITES_PER_DOORBELL_MAX`], one after the other), while the groups of different connections go on together: a
-//! slow CRM holds up nobody else. A message that cannot be read is logged and dropped: the log is the truth, and the
+//! A batch may hold many messages of one connection; they are one piece of work, so their writes are joined, in lots of
+//! at most [`WRITES_PER_DOORBELL_MAX`]. A few lots go on together, the connections in turn, so that a slow CRM holds up
+//! nobody else and memory stays bounded; the write log keeps the order where there is one. A message that cannot be read is logged and dropped: the log is the truth, and the
 //! reconciler rings again.
 //!
 //! ```ignore
@@ -16,7 +16,8 @@
 //! }
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -31,7 +32,7 @@ use serde::de::DeserializeOwned;
 use worker::{Env, MessageExt, QueueRetryOptionsBuilder, RawMessage};
 
 use crate::log::Lines;
-use crate::{Ports, Uses, entry, log, waiting};
+use crate::{Ports, Uses, entry, js, log, waiting};
 
 /// A failed group's messages come back after this; the queue gives up after `max_retries` and the reconciler takes over.
 pub(crate) const RETRY_SECS: u32 = 10;
@@ -48,55 +49,83 @@ pub enum Heard {
     AgainAfterSecs(u32),
 }
 
+/// So many lots are worked at together, of one connection or of several. A Worker has six connections at once, of which a lot
+/// uses one at a time; and 128 MB, of which a lot of a hundred of the largest writes takes 10 to 15.
+const LOTS_AT_ONCE: usize = 3;
+
+/// No further lot is begun this long after the batch came: an invocation has 15 minutes, and a lot may take ten.
+const BEGIN_WITHIN_SECS: i64 = 240;
+
 /// Takes one batch of the doorbell queue.
 pub async fn consume<F>(worker: &'static str, batch: Batch, env: Env, deed: F) -> Result<(), Infallible>
 where
     F: AsyncFn(&World<'_>, Doorbell) -> Result<Heard, Error>,
 {
     log::on_panic(worker);
-    let groups = group(worker, &batch);
-    let work = groups.into_iter().map(|group| -> Pin<Box<dyn Future<Output = ()>>> {
-        let (env, deed) = (&env, &deed);
-        Box::pin(async move {
-            let heard = hear(worker, env, &group, deed).await;
-            for message in &group.messages {
-                settle(message, heard);
+    let mut groups = group(worker, &batch);
+    let lots = RefCell::new(in_turn(&mut groups));
+    let groups: Vec<_> =
+        groups.into_iter().map(|group| (Cell::new(Heard::Done), Cell::new(group.lots), group)).collect();
+    let until = js::now().plus_secs(BEGIN_WITHIN_SECS);
+    let hands = (0..LOTS_AT_ONCE).map(|_| -> Pin<Box<dyn Future<Output = ()> + '_>> {
+        Box::pin(async {
+            loop {
+                let Some((of, doorbell)) = lots.borrow_mut().pop_front() else { break };
+                let Some((heard, left, group)) = groups.get(of) else { continue };
+                let lot = if js::now() > until {
+                    Heard::AgainAfterSecs(RETRY_SECS)
+                } else {
+                    hear(worker, &env, &group.request_id, doorbell, &deed).await
+                };
+                heard.set(heard.get().max(lot));
+                left.set(left.get().saturating_sub(1));
+                if left.get() == 0 {
+                    group.messages.iter().for_each(|message| settle(message, heard.get()));
+                }
             }
         })
     });
-    waiting::all(work.collect()).await;
+    waiting::all(hands.collect()).await;
     Ok(())
 }
 
+/// The messages of one connection.
 struct Group {
     doorbells: Vec<Doorbell>,
+    /// How many doorbells there were.
+    lots: usize,
     request_id: String,
     messages: Vec<RawMessage>,
 }
 
-async fn hear<F>(worker: &'static str, env: &Env, group: &Group, deed: &F) -> Heard
+/// Every group's lots, each group's first before any group's second: a connection with many does not make the others wait.
+fn in_turn(groups: &mut [Group]) -> VecDeque<(usize, Doorbell)> {
+    let mut lots = VecDeque::new();
+    let mut rest: Vec<_> = groups.iter_mut().map(|group| std::mem::take(&mut group.doorbells).into_iter()).collect();
+    loop {
+        let before = lots.len();
+        lots.extend(rest.iter_mut().enumerate().filter_map(|(of, doorbells)| Some((of, doorbells.next()?))));
+        if lots.len() == before {
+            return lots;
+        }
+    }
+}
+
+async fn hear<F>(worker: &'static str, env: &Env, request_id: &str, doorbell: Doorbell, deed: &F) -> Heard
 where
     F: AsyncFn(&World<'_>, Doorbell) -> Result<Heard, Error>,
 {
-    let lines = Rc::new(Lines::new(worker, group.request_id.clone()));
-    let ports = match Ports::open(env, &lines, Uses::NONE.http().gate().queue().cache()) {
-        Ok(ports) => ports,
-        Err(error) => {
-            entry::refused(&lines, &error, &[]);
-            return Heard::AgainAfterSecs(RETRY_SECS);
-        }
+    let lines = Rc::new(Lines::new(worker, request_id.to_owned()));
+    let crm = doorbell.connection.crm.as_str();
+    let workspace_id = doorbell.connection.workspace_id.clone();
+    let heard = match Ports::open(env, &lines, Uses::NONE.http().gate().queue().cache()) {
+        Ok(ports) => deed(&ports.world(), doorbell).await,
+        Err(error) => Err(error),
     };
-    let mut heard = Heard::Done;
-    for doorbell in &group.doorbells {
-        let crm = doorbell.connection.crm.as_str();
-        let workspace_id = doorbell.connection.workspace_id.clone();
-        // A fresh time for each: a lot may take minutes.
-        heard = heard.max(deed(&ports.world(), doorbell.clone()).await.unwrap_or_else(|error| {
-            entry::refused(&lines, &error, &[("crm", crm), ("workspace_id", workspace_id.as_str())]);
-            Heard::AgainAfterSecs(RETRY_SECS)
-        }));
-    }
-    heard
+    heard.unwrap_or_else(|error| {
+        entry::refused(&lines, &error, &[("crm", crm), ("workspace_id", workspace_id.as_str())]);
+        Heard::AgainAfterSecs(RETRY_SECS)
+    })
 }
 
 /// The messages by connection; what cannot be read is acknowledged and logged.
@@ -115,6 +144,7 @@ fn group(worker: &'static str, batch: &Batch) -> Vec<Group> {
     for (doorbell, message) in found {
         let group = groups.entry(doorbell.connection.clone()).or_insert_with(|| Group {
             doorbells: Vec::new(),
+            lots: 0,
             request_id: doorbell.request_id.clone(),
             messages: Vec::new(),
         });
@@ -124,6 +154,7 @@ fn group(worker: &'static str, batch: &Batch) -> Vec<Group> {
     for doorbell in join(bells) {
         if let Some(group) = groups.get_mut(&doorbell.connection) {
             group.doorbells.push(doorbell);
+            group.lots += 1;
         }
     }
     groups.into_values().collect()

@@ -109,7 +109,10 @@ impl Http for Fetch {
             let _ = thrown;
             NoAnswer::NotSent
         })?;
-        match within(Duration::from_millis(u64::from(request.deadline_ms)), self.exchange(built)).await {
+        let deadline = Duration::from_millis(u64::from(request.deadline_ms));
+        // The runtime has its own copy by now, and a body may be megabytes.
+        drop(request);
+        match within(deadline, self.exchange(built)).await {
             Some(Ok(response)) => Ok(response),
             Some(Err(thrown)) => Err(self.no_answer(&thrown)),
             None => {

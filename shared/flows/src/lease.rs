@@ -83,12 +83,13 @@ impl Lease {
                 deals::select_of_lease(scope, crm, &keys, &self.id),
             ])
             .await?;
-        let leased = in_order(nth(&outcomes, 0)?.rows::<Leased>()?);
         let connection = nth(&outcomes, 2)?.first::<Connection>()?;
         let mut deals = BTreeMap::new();
         for deal in nth(&outcomes, 3)?.rows::<OfWrite>()? {
             deals.insert(deal.idempotency_key, deal.crm_deal_id);
         }
+        // A hundred of the largest payloads: they are moved, not copied.
+        let leased = in_order(outcomes.into_iter().next().ok_or(DbError::Shape)?.into_rows::<Leased>()?);
         // A write is only ever planned for a connection, and its row stays; without one there is nothing to lease.
         Ok(connection.filter(|_| !leased.is_empty()).map(|connection| LeasedLot::new(connection, leased, &deals)))
     }

@@ -107,7 +107,8 @@ pub trait Provider {
     /// How many requests the lot will take in the ordinary case, without making them.
     fn expected_calls(&self, lot: &Lot) -> u32;
 
-    /// Reads the answer of `call` into the lot: outcomes, external ids found, or what to ask next.
+    /// Reads the answer of `call` into the lot: outcomes, external ids found, or what to ask next. The call's body is gone by
+    /// then: it may be megabytes, and it was sent.
     fn read_call(&self, lot: &mut Lot, call: &Call, answer: &Answer, now: model::Timestamp);
 
     /// Every request the lot would send, in order, with `@{contact}`-like places where an id is not known yet. For dry runs.

@@ -88,6 +88,11 @@ impl Outcome {
         self.rows.iter().map(|row| read(row.clone())).collect()
     }
 
+    /// All rows, typed, without a second copy of what they hold.
+    pub fn into_rows<T: DeserializeOwned>(self) -> Result<Vec<T>, DbError> {
+        self.rows.into_iter().map(read).collect()
+    }
+
     /// The first row, typed.
     pub fn first<T: DeserializeOwned>(&self) -> Result<Option<T>, DbError> {
         self.rows.first().map(|row| read(row.clone())).transpose()
