@@ -25,6 +25,7 @@ const mechanisms = {
 const unlimited = { hubspot_unlimited: true, salesforce_daily_max: 1_000_000_000 };
 
 const asked = "https://spy.bench/";
+export { asked as spyUrl };
 
 const spy = `
 import { env } from "cloudflare:workers";
@@ -119,8 +120,8 @@ export default {
 export const processors = ["hubspot-write-processor", "salesforce-write-processor"];
 const spied = ["crm-writes", ...processors, "connection-gate"];
 
-function addSpy(worker) {
-  if (!spied.includes(worker.name)) return;
+/** Puts the spy before a Worker, as miniflare takes it; asked at `spyUrl` it tells its sums and the bytes of the memory. */
+export function addSpy(worker) {
   const objects = Object.values(worker.durableObjects).filter(({ scriptName }) => scriptName === worker.name || !scriptName);
   const own = basename(worker.modules[0].path);
   const at = (name) => join(worker.modulesRoot, name);
@@ -135,7 +136,7 @@ export async function bench({ spying = false, add = () => [] } = {}) {
   const conduit = await launch({
     edit: (worker, place, workers) => {
       worker.modules = worker.modules.filter(({ path }) => !path.endsWith("tap.js"));
-      if (spying) addSpy(worker);
+      if (spying && spied.includes(worker.name)) addSpy(worker);
       if (place === 0) workers.push(...add(workers));
     },
   });

@@ -143,7 +143,7 @@ class Conduit {
       status: response.status,
       headers: response.headers,
       text,
-      body: /json/.test(response.headers.get("content-type") ?? "") ? JSON.parse(text) : undefined,
+      body: /\bjson\b/.test(response.headers.get("content-type") ?? "") ? JSON.parse(text) : undefined,
     };
   }
 

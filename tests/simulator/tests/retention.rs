@@ -347,3 +347,16 @@ fn an_old_write_loses_its_payload_when_it_is_over_and_is_still_known_when_it_is_
     assert!(column(&sim, "crm_write_attempts", "lease_id").is_empty());
     assert_eq!(purge(&sim, &bucket), PurgeReport::default());
 }
+
+#[test]
+fn what_is_spent_goes_a_day_or_a_month_after_its_time() {
+    let sim = Sim::new(8);
+    let bucket = Bucket::default();
+    sim.connect(Crm::Hubspot);
+    assert_eq!(column(&sim, "oauth_states", "state_hash").len(), 1);
+    sim.sleep_secs(86_400);
+    assert_eq!(purge(&sim, &bucket).states, 0, "its ten minutes are not a day past");
+    sim.sleep_secs(601);
+    assert_eq!(purge(&sim, &bucket).states, 1);
+    assert!(column(&sim, "oauth_states", "state_hash").is_empty());
+}

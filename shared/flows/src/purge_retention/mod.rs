@@ -47,6 +47,8 @@ pub struct PurgeReport {
     pub attempts: u32,
     /// Spent OAuth states deleted.
     pub states: u32,
+    /// Alarms deleted that are a month old.
+    pub alarms: u32,
     /// Erasures of a person that were finished.
     pub erasures_finished: u32,
     /// Erasures that wait for a write that may be on its way, or for the bucket.
