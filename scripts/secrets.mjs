@@ -22,6 +22,7 @@ export const secrets = {
   HUBSPOT_CLIENT_SECRET: word,
   SALESFORCE_CLIENT_ID: () => "stand-in-salesforce-client",
   SALESFORCE_CLIENT_SECRET: word,
+  WEBHOOK_SECRET: () => `whsec_${key()}`, // signs alarms for WEBHOOK_URL
   OPERATOR_TOKEN: word, // the operator's own endpoints
 };
 

@@ -18,7 +18,7 @@ pub enum Route {
 }
 
 /// A function's name, and its service binding in wrangler.toml.
-const FUNCTIONS: [(&str, &str); 12] = [
+const FUNCTIONS: [(&str, &str); 13] = [
     ("hubspot-oauth-start", "HUBSPOT_OAUTH_START"),
     ("hubspot-oauth-callback", "HUBSPOT_OAUTH_CALLBACK"),
     ("salesforce-oauth-start", "SALESFORCE_OAUTH_START"),
@@ -31,6 +31,7 @@ const FUNCTIONS: [(&str, &str); 12] = [
     ("retention-policy", "RETENTION_POLICY"),
     ("audit-events", "AUDIT_EVENTS"),
     ("thread-links", "THREAD_LINKS"),
+    ("jobs", "JOBS"),
 ];
 
 /// Pages that people see in their address bar, and the function that shows each.
@@ -66,6 +67,8 @@ mod tests {
             ("/functions/v1/crm-writes/wr_hAbc", Route::Function("CRM_WRITES")),
             ("/functions/v1/crm-writes/replay", Route::Function("CRM_WRITES")),
             ("/functions/v1/crm-writes/wr_hAbc/replay", Route::Function("CRM_WRITES")),
+            ("/functions/v1/jobs/purge-installs/run", Route::Function("JOBS")),
+            ("/functions/v1/purge-installs", Route::Unknown),
             ("/functions/v1/crm-writes2", Route::Unknown),
             ("/functions/v1/CRM-WRITES", Route::Unknown),
             ("/functions/v1/connection-gate", Route::Unknown),

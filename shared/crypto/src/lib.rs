@@ -21,6 +21,7 @@ pub mod random;
 pub mod service_token;
 pub mod state;
 pub mod vault;
+pub mod webhook;
 
 mod aead;
 mod digest;

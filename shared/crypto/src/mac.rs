@@ -41,6 +41,11 @@ pub fn verify_base64(key: &[u8], message: &[u8], given: &str) -> bool {
     text::from_standard(given).is_some_and(|tag| same_bytes(&hmac_sha256(key, message), &tag))
 }
 
+/// Whether a given secret is the right one, in a time that tells nothing of either, not even a length: their tags are compared.
+pub fn is_same(right: &[u8], given: &[u8]) -> bool {
+    same_bytes(&digest::sha256(right), &digest::sha256(given))
+}
+
 /// Whether two byte strings are the same, in a time that tells nothing but their lengths.
 pub(crate) fn same_bytes(a: &[u8], b: &[u8]) -> bool {
     a.ct_eq(b).into()
@@ -49,6 +54,14 @@ pub(crate) fn same_bytes(a: &[u8], b: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{hmac_sha256_base64, verify_base64};
+    #[test]
+    fn only_the_same_secret_is_the_same() {
+        assert!(super::is_same(b"one", b"one"));
+        for given in [&b"one "[..], b"on", b"", b"two"] {
+            assert!(!super::is_same(b"one", given));
+        }
+    }
+
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 

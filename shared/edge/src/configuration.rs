@@ -50,7 +50,12 @@ pub fn of(env: &Env, uses: &Uses) -> Result<Rc<Configuration>, Error> {
 
 /// Reads variables and secrets by name; blank ones count as absent.
 pub fn read(text: Text<'_>, uses: &Uses) -> Result<Configuration, Error> {
-    let keys = Keys { tokens: (uses.tokens)(text)?, states: (uses.states)(text)?, jwt_secret: jwt_secret(text)? };
+    let keys = Keys {
+        tokens: (uses.tokens)(text)?,
+        states: (uses.states)(text)?,
+        jwt_secret: jwt_secret(text)?,
+        webhook_secret: text("WEBHOOK_SECRET").map(Secret::new),
+    };
     let public_origin = text("PUBLIC_ORIGIN").map(|origin| origin.trim().trim_end_matches('/').to_owned());
     let jwks_url = text("JWKS_URL");
     let settings = Settings {
@@ -63,6 +68,7 @@ pub fn read(text: Text<'_>, uses: &Uses) -> Result<Configuration, Error> {
         jwt_audience: text("JWT_AUDIENCE"),
         jwks: jwks_url.is_some(),
         sign_in_url: text("SIGN_IN_URL"),
+        webhook_url: text("WEBHOOK_URL"),
         stand_in_origin: text("STAND_IN_ORIGIN"),
         public_origin: public_origin.unwrap_or_default(),
     };

@@ -25,8 +25,8 @@
 //! ```
 //!
 //! A door that browsers meet passes a renderer, `Door::browser("hubspot-oauth-callback", pages_error)`: a refusal is then
-//! a page where the request accepts `text/html`, and a problem document elsewhere. A cron door calls [`scheduled`], a
-//! queue consumer [`crate::consume()`].
+//! a page where the request accepts `text/html`, and a problem document elsewhere. A cron door calls the methods of
+//! [`crate::Job`], a queue consumer [`crate::consume()`].
 
 use std::convert::Infallible;
 use std::error::Error as _;
@@ -104,22 +104,6 @@ where
         refused(&lines, error, &[("method", &request.method()), ("path", request.path())]);
     }
     Ok(respond::answer(&reply, request.id(), counts.as_deref()))
-}
-
-/// Runs one cron job. A failure is logged: the next run finds the same state.
-pub async fn scheduled<F>(worker: &'static str, uses: Uses, env: Env, deed: F)
-where
-    F: AsyncFnOnce(&World<'_>) -> Result<(), Error>,
-{
-    log::on_panic(worker);
-    let lines = Rc::new(Lines::new(worker, random_id()));
-    let outcome = match Ports::open(&env, &lines, uses) {
-        Ok(ports) => deed(&ports.world()).await,
-        Err(error) => Err(error),
-    };
-    if let Err(error) = outcome {
-        refused(&lines, &error, &[]);
-    }
 }
 
 /// Logs why a deed did not happen: its code, and the cause's words, which name codes and never a secret.

@@ -3,6 +3,7 @@
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use worker::Env;
+use worker::web_sys::RequestInit;
 
 use crate::bindings::Bindings;
 use crate::log::Lines;
@@ -29,6 +30,20 @@ pub async fn to(env: &Env, binding: &'static str, raw: &Incoming, request_id: &s
         lines.event("forward_failed", &[("step", binding), ("reason", &js::message(&thrown))]);
         reply(&UNAVAILABLE, request_id)
     }))
+}
+
+/// Sends an order to the Worker bound as `binding`: a `POST` without a body. Its answer is ours.
+pub async fn post(env: &Env, binding: &'static str, request_id: &str) -> Reply {
+    let answer = async {
+        let service = Bindings::from_env(env).service(binding).ok_or(JsValue::NULL)?;
+        let init = RequestInit::new();
+        init.set_method("POST");
+        let request = Incoming::new_with_str_and_init("https://conduit.internal/", &init)?;
+        request.headers().set("x-request-id", request_id)?;
+        let answer = JsFuture::from(service.fetch(&request)?).await?;
+        Ok::<Outgoing, JsValue>(answer.unchecked_into())
+    };
+    answer.await.map_or(UNAVAILABLE, Reply::passed)
 }
 
 const UNAVAILABLE: Reply =

@@ -1,7 +1,7 @@
 //! Cloudflare to [`flows::World`], requests to words, words to responses: the only crate that knows Cloudflare.
 //!
 //! In scope: bindings, D1, fetch, queue, gate, signatures, logs, status codes, headers. Out of scope: deciding anything.
-//! A door calls [`serve`], [`consume`] or [`scheduled`]; each builds the world, runs one deed and answers. A Durable
+//! A door calls [`serve`], [`consume()`] or a method of [`Job`]; each builds the world, runs one deed and answers. A Durable
 //! Object takes its world from [`Ports`].
 
 pub mod bindings;
@@ -18,11 +18,13 @@ pub mod entry;
 pub mod forward;
 pub mod gate;
 pub mod http;
+pub mod job;
 pub mod js;
 pub mod jwks;
 pub mod log;
 pub mod oauth;
 pub mod objects;
+pub mod operator;
 pub mod ports;
 pub mod query;
 pub mod queue;
@@ -37,7 +39,8 @@ pub mod waiting;
 
 pub use checks::check_rounds;
 pub use consume::{Batch, Heard, consume};
-pub use entry::{Door, ErrorPage, Incoming, Outgoing, Served, scheduled, serve};
+pub use entry::{Door, ErrorPage, Incoming, Outgoing, Served, serve};
+pub use job::Job;
 pub use ports::Ports;
 pub use reply::Reply;
 pub use request::Request;

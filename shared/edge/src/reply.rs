@@ -17,10 +17,21 @@ pub struct Reply {
 pub(crate) enum Content {
     None,
     Json(String),
-    Text { content_type: &'static str, text: String },
+    Text {
+        content_type: &'static str,
+        text: String,
+    },
     Html(Html),
-    Refusal { error: Error, page: Option<Html> },
-    Problem { code: &'static str, detail: &'static str },
+    Refusal {
+        error: Error,
+        page: Option<Html>,
+    },
+    Problem {
+        code: &'static str,
+        detail: &'static str,
+    },
+    /// What another Worker of ours answered, as it is.
+    Passed(crate::Outgoing),
 }
 
 impl Reply {
@@ -60,6 +71,11 @@ impl Reply {
     /// Sends a browser on with a `GET` (303): after a form, and away from a URL that carried a code.
     pub fn see_other(location: String) -> Self {
         Self::new(303, Content::None).with_header("Location", location)
+    }
+
+    /// What another Worker of ours answered.
+    pub const fn passed(answer: crate::Outgoing) -> Self {
+        Self::new(0, Content::Passed(answer))
     }
 
     /// No body (204).

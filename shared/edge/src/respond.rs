@@ -66,6 +66,9 @@ fn problem(status: u16, code: &str, detail: &str, request_id: &str) -> Value {
 /// A refusal as a problem document.
 pub fn problem_of(error: &Error, request_id: &str) -> Value {
     let mut problem = problem(status(error.kind()), error.code(), &error.to_string(), request_id);
+    if let (Error::JobRunning { since }, Some(members)) = (error, problem.as_object_mut()) {
+        members.insert("since".to_owned(), since.iso().into());
+    }
     if let (Error::WritesRefused(refusals), Some(members)) = (error, problem.as_object_mut()) {
         let item = |(index, refusal): &(usize, Refusal)| {
             let (code, detail) = (refusal.code(), refusal.to_string());
@@ -118,6 +121,7 @@ pub fn answer(reply: &Reply, request_id: &str, counts: Option<&str>) -> Outgoing
         }
         Content::Html(page) => Body::page(page),
         Content::Refusal { error, page } => return refuse(error, page.as_ref(), &reply.headers, request_id, counts),
+        Content::Passed(answer) => return Clone::clone(answer),
         Content::Problem { code, detail } => {
             written = problem(reply.status, code, detail, request_id).to_string();
             Body::problem(&written)

@@ -1,10 +1,10 @@
 //! Why a deed did not happen. Each variant has a stable [`Error::code`] (the API's, also documented in docs/api) and a
 //! [`Error::kind`]; only `edge::respond` knows which HTTP status a kind is. Display says what to do, and never a secret.
 
-use model::Crm;
 use model::curated::Refusal;
 use model::retention;
 use model::write::WriteStatus;
+use model::{Crm, Timestamp};
 use providers::oauth::TokenRefusal;
 use store::DbError;
 
@@ -162,6 +162,18 @@ pub enum Error {
     /// A form that is not from our page.
     #[error("this form did not come from its page: open the page again and try once more")]
     FormRefused,
+    /// Not the operator.
+    #[error("send `Authorization: Bearer` with the operator token of this deployment")]
+    OperatorRequired,
+    /// Not a job.
+    #[error("there is no such job: see /functions/v1/jobs")]
+    JobNotFound,
+    /// One run at a time.
+    #[error("this job has been running since {}: wait for it; a run that died is taken over after 16 minutes", .since.iso())]
+    JobRunning {
+        /// When the run began.
+        since: Timestamp,
+    },
     /// A program where a person is needed.
     #[error("only a person may claim an install: use the host product's JWT of a user")]
     UserRequired,
@@ -258,6 +270,9 @@ impl Error {
             Self::SessionRequired => "session_required",
             Self::LinkUnusable => "link_unusable",
             Self::FormRefused => "form_refused",
+            Self::OperatorRequired => "operator_required",
+            Self::JobNotFound => "job_not_found",
+            Self::JobRunning { .. } => "job_running",
             Self::UserRequired => "user_required",
             Self::PolicyRefused(retention::Refusal::Shape) => "retention_policy_invalid",
             Self::PolicyRefused(retention::Refusal::UnknownField) => "retention_field_unknown",
@@ -279,6 +294,7 @@ impl Error {
             | Self::TokenInvalid
             | Self::TokenExpired
             | Self::SessionRequired
+            | Self::OperatorRequired
             | Self::LinkUnusable => Kind::Unauthenticated,
             Self::AdminRequired
             | Self::ConsentDenied(_)
@@ -286,7 +302,7 @@ impl Error {
             | Self::ConsentRequired(_)
             | Self::FormRefused
             | Self::UserRequired => Kind::Forbidden,
-            Self::WorkspaceNotFound | Self::WriteNotFound => Kind::NotFound,
+            Self::WorkspaceNotFound | Self::WriteNotFound | Self::JobNotFound => Kind::NotFound,
             Self::WorkspaceRequired
             | Self::UnknownCrm
             | Self::Parameter { .. }
@@ -303,6 +319,7 @@ impl Error {
             Self::IdempotencyKeyReused
             | Self::NotConnected(_)
             | Self::NotADeadLetter(_)
+            | Self::JobRunning { .. }
             | Self::WrongAccount { .. }
             | Self::AccountOwnedElsewhere(_)
             | Self::InstallExpired

@@ -4,6 +4,7 @@
 use crate::withdraw_install::{Withdrawn, withdraw_install};
 use crate::{Error, World};
 use model::install::INSTALL_KEPT_SECS;
+use serde::Serialize;
 use store::{connect_sessions, pending_installs};
 
 /// How many in one run: up to three calls to a CRM each.
@@ -12,7 +13,7 @@ const INSTALLS_MAX: u32 = 20;
 const SESSIONS_KEPT_SECS: i64 = 86_400;
 
 /// What was done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Purged {
     /// Erased, their grants ended.
     pub revoked: u32,

@@ -12,6 +12,7 @@ use crate::{Error, World};
 use model::{Crm, Secret, Timestamp};
 use providers::http::{Answer, Request};
 use providers::hubspot::journal::{self, Entry, Lifecycle, Next};
+use serde::Serialize;
 use std::collections::BTreeMap;
 use store::db::run;
 use store::journal_cursors;
@@ -23,7 +24,7 @@ const ENTRIES_MAX: u32 = 50;
 const SUBSCRIBED_SECS: i64 = 86_400;
 
 /// What a run did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Watched {
     /// Entries read to their end.
     pub files: u32,

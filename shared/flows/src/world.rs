@@ -79,6 +79,8 @@ pub struct Keys {
     pub states: Option<Keyring>,
     /// Verifies the host product's HS256 JWT.
     pub jwt_secret: Option<Secret<String>>,
+    /// Signs the outgoing webhook.
+    pub webhook_secret: Option<Secret<String>>,
 }
 
 /// What a deployment configures.
@@ -102,6 +104,8 @@ pub struct Settings {
     pub jwks: bool,
     /// Where people sign in to the product, or sign up: a claim without a session is sent there.
     pub sign_in_url: Option<String>,
+    /// Where alarms are delivered, if anywhere.
+    pub webhook_url: Option<String>,
     /// Local only: the browser meets the stand-in CRM here instead of the real authorize pages.
     pub stand_in_origin: Option<String>,
 }

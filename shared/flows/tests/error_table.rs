@@ -4,10 +4,11 @@
 //! beside the original holds that one to it. Codes that stand nowhere but at their use are read from the source text.
 
 use flows::{Error, Kind};
-use model::Crm;
 use model::curated::Refusal;
 use model::retention;
+use model::write::ErrorClass;
 use model::write::{ErrorClass, WriteStatus};
+use model::{Crm, Timestamp};
 use providers::oauth::TokenRefusal;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -60,6 +61,9 @@ fn errors() -> Vec<Error> {
         Error::SessionRequired,
         Error::LinkUnusable,
         Error::FormRefused,
+        Error::OperatorRequired,
+        Error::JobNotFound,
+        Error::JobRunning { since: Timestamp(0) },
         Error::UserRequired,
         Error::PolicyRefused(retention::Refusal::Shape),
         Error::PolicyRefused(retention::Refusal::UnknownField),
@@ -218,7 +222,8 @@ fn every_code_we_give_a_failed_write_has_its_line() {
 fn every_code_of_a_connection_in_error_has_its_line() {
     let text = sources(&root().join("shared/flows/src/gate_keeper"));
     let given = text.split("Dead::of(").skip(1).filter_map(|rest| rest.split_once("row, ")?.1.split('"').nth(1));
-    let given: std::collections::BTreeSet<&str> = given.collect();
+    let by_checks = [model::health::ACCESS_REFUSED, model::health::ACCOUNT_MISMATCH];
+    let given: std::collections::BTreeSet<&str> = given.chain(by_checks).collect();
     let listed = rows("Connections in error");
     assert_eq!(listed.keys().map(String::as_str).collect::<Vec<_>>(), given.into_iter().collect::<Vec<_>>());
 }

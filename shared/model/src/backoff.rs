@@ -18,6 +18,9 @@ pub struct Schedule {
 /// Writes: 8 attempts; upper bounds 10 s, 20 s, 40 s … capped at an hour. The longest sum is about 21 minutes.
 pub const WRITES: Schedule = Schedule { base_ms: 10_000, cap_ms: 3_600_000, attempts_max: 8 };
 
+/// The outgoing webhook: 10 tries; upper bounds 5 min, 10 min … capped at 12 hours. The longest sum is about a day and a half.
+pub const WEBHOOKS: Schedule = Schedule { base_ms: 300_000, cap_ms: 43_200_000, attempts_max: 10 };
+
 /// When to try again after `attempts` attempts were made, or `None` when they are used up.
 ///
 /// `chance` is uniform over all of `u32` and picks the point between zero and the bound ("full jitter"). `not_before` is the

@@ -16,6 +16,7 @@ pub mod deals;
 pub mod erasures;
 pub mod health;
 pub mod install_events;
+pub mod jobs;
 pub mod journal_cursors;
 pub mod leases;
 pub mod messages;

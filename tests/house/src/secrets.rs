@@ -9,6 +9,7 @@ const STATES: &str = "STATE_ENC_KEY_B64";
 const AUDIT: &str = "AUDIT_MAC_KEY_B64";
 const PEOPLE: &str = "PII_HASH_KEY_B64";
 const CALLERS: &str = "JWT_HS256_SECRET";
+const OPERATOR: &str = "OPERATOR_TOKEN";
 const HUBSPOT: [&str; 2] = ["HUBSPOT_CLIENT_ID", "HUBSPOT_CLIENT_SECRET"];
 const SALESFORCE: [&str; 2] = ["SALESFORCE_CLIENT_ID", "SALESFORCE_CLIENT_SECRET"];
 
@@ -53,10 +54,12 @@ fn expected() -> BTreeMap<&'static str, Vec<&'static str>> {
         ("reseal-tokens", vec![TOKENS]),
         // Removes what is old, goes on with erasures, and checks the ends of the audit chains.
         ("purge-retention", vec![AUDIT, PEOPLE]),
+        // Knows the operator.
+        ("jobs", vec![OPERATOR]),
         // Takes its access tokens from the gate.
         ("reconcile-connections", vec![]),
-        // Rings the queue again.
-        ("reconcile-crm-writes", vec![]),
+        // Rings the queue again, signs what it tells the webhook.
+        ("reconcile-crm-writes", vec!["WEBHOOK_SECRET"]),
     ])
 }
 

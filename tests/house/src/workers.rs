@@ -344,6 +344,19 @@ fn every_queue_is_rung_and_answered() {
     assert_none(&wrong_queues(&doors()));
 }
 
+/// What runs on a schedule can also be run by hand.
+fn jobs_nobody_can_run(workers: &[Worker]) -> Vec<String> {
+    let jobs = workers.iter().find(|w| w.folder == "functions/jobs");
+    let reached: BTreeSet<&str> = jobs.iter().flat_map(|w| service_bindings(w)).map(|(_, service)| service).collect();
+    let crons = workers.iter().filter(|w| w.folder.starts_with("cron/") && !reached.contains(w.name()));
+    crons.map(|w| format!("functions/jobs/wrangler.toml: no [[services]] entry leads to {}", w.name())).collect()
+}
+
+#[test]
+fn every_cron_can_be_run_by_hand() {
+    assert_none(&jobs_nobody_can_run(&doors()));
+}
+
 #[test]
 fn crons_and_only_crons_have_a_schedule() {
     assert_none(&wrong_schedules(&doors()));

@@ -64,6 +64,7 @@ impl Sim {
                 tokens: Some(ring("E")),
                 states: Some(ring("I")),
                 jwt_secret: Some(Secret::new("a secret of the host product, 32 bytes or more".to_owned())),
+                ..Keys::default()
             },
             settings: settings(),
         };
