@@ -6,7 +6,6 @@
 use flows::{Error, Kind};
 use model::curated::Refusal;
 use model::retention;
-use model::write::ErrorClass;
 use model::write::{ErrorClass, WriteStatus};
 use model::{Crm, Timestamp};
 use providers::oauth::TokenRefusal;
