@@ -9,7 +9,7 @@ import { ensureToolchain } from "./toolchain.mjs";
 
 main(import.meta, async () => {
   await ensureToolchain();
-  const args = ["run", "--release", "--quiet", "-p", "simulator", "--", ...process.argv.slice(2)];
+  const args = ["run", "--profile", "storm", "--quiet", "-p", "simulator", "--", ...process.argv.slice(2)];
   const child = spawn("cargo", args, { cwd: root, stdio: "inherit", env: toolEnv() });
   process.exit(await new Promise((resolve) => child.on("close", (code) => resolve(code ?? 1))));
 });

@@ -50,20 +50,8 @@ impl<'a> Browser<'a> {
         self.brought(answer.header("location").unwrap_or_default())
     }
 
-    /// What a redirect to our callback brings, with this browser's cookie.
     fn brought(&self, location: &str) -> Callback {
-        let query = location.split_once('?').map_or("", |(_, query)| query);
-        let part =
-            |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=')).map(decoded);
-        Callback {
-            state: part("state"),
-            code: part("code").map(Secret::new),
-            error: part("error"),
-            browser_cookie: self.cookie.clone(),
-            return_url: part("returnUrl"),
-            step: part("step"),
-            session: None,
-        }
+        brought(location, self.cookie.clone())
     }
 
     /// The callback.
@@ -141,6 +129,21 @@ impl<'a> Browser<'a> {
         let url = self.start(crm, &Start::default())?;
         let callback = self.consent(&url, "approve");
         self.finish(crm, &callback)
+    }
+}
+
+/// What a redirect to our callback brings, with the browser's cookie.
+pub(crate) fn brought(location: &str, browser_cookie: Option<String>) -> Callback {
+    let query = location.split_once('?').map_or("", |(_, query)| query);
+    let part = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=')).map(decoded);
+    Callback {
+        state: part("state"),
+        code: part("code").map(Secret::new),
+        error: part("error"),
+        browser_cookie,
+        return_url: part("returnUrl"),
+        step: part("step"),
+        session: None,
     }
 }
 

@@ -6,6 +6,7 @@
 mod browser;
 mod gate;
 mod ports;
+pub mod storm;
 
 pub use browser::Browser;
 pub use gate::Gates;
@@ -23,6 +24,7 @@ use providers::oauth::AppCredentials;
 use std::cell::Cell;
 use std::rc::Rc;
 use store::{Db, Statement};
+use stub_db::SqliteDb;
 
 /// 2026-11-20T09:00:00Z, when every simulation begins.
 pub const BEGINNING: Timestamp = Timestamp(1_795_165_200_000);
@@ -85,22 +87,7 @@ impl Sim {
     /// # Panics
     /// When it cannot be written.
     pub fn seed_workspace_on(&self, id: &str, shard: &str) {
-        let workspace = workspace(id);
-        let now = self.now();
-        let member = |user: &str, role| {
-            UserId::parse(user).map(|user| store::workspaces::admit_member(&workspace, &user, role, now))
-        };
-        let statements: Vec<Statement> = [
-            Some(store::workspaces::create(&workspace, id, shard, now)),
-            member("us_owner", Role::Owner),
-            member("us_member", Role::Member),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
-        let seeded = pollster::block_on(self.ports.db.batch(statements));
-        assert!(seeded.is_ok(), "the workspace is seeded: {:?}", self.ports.db.last_failure());
-        self.ports.db.reset_counters();
+        seed(&self.ports.db, &workspace(id), shard, self.now());
     }
 
     /// The time.
@@ -197,6 +184,23 @@ impl Sim {
         let finished = Browser::new(self).connect(crm);
         assert!(finished.is_ok(), "{crm} connects: {finished:?}");
     }
+}
+
+/// Writes a workspace and its people into a directory.
+fn seed(directory: &SqliteDb, workspace: &WorkspaceId, shard: &str, now: Timestamp) {
+    let member =
+        |user: &str, role| UserId::parse(user).map(|user| store::workspaces::admit_member(workspace, &user, role, now));
+    let statements: Vec<Statement> = [
+        Some(store::workspaces::create(workspace, workspace.as_str(), shard, now)),
+        member("us_owner", Role::Owner),
+        member("us_member", Role::Member),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let seeded = pollster::block_on(directory.batch(statements));
+    assert!(seeded.is_ok(), "the workspace is seeded: {:?}", directory.last_failure());
+    directory.reset_counters();
 }
 
 fn settings() -> Settings {

@@ -153,7 +153,7 @@ impl Ports {
     }
 }
 
-fn carried(request: &Request) -> stub_crm::Request {
+pub(crate) fn carried(request: &Request) -> stub_crm::Request {
     let mut headers: Vec<(String, String)> =
         request.headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
     if let Some(token) = &request.bearer {

@@ -100,7 +100,8 @@ impl StubCrm {
         Answer::json(200, &json!({"reset": true}))
     }
 
-    fn effects(&self) -> Vec<Effect> {
+    /// Every record there ever was.
+    pub fn effects(&self) -> Vec<Effect> {
         self.hubspot.effects().chain(self.salesforce.effects()).collect()
     }
 

@@ -27,6 +27,7 @@ mod worker;
 pub use config::{App, Config, DeadToken, DuplicateRules, KeyField, Rotation, Switches, UniqueOnActivities};
 pub use faults::{BodyKind, Fault, Lost, Match};
 pub use http::{Answer, Fate, Request};
+pub use ledger::Effect;
 
 use faults::Late;
 use http::Call;

@@ -89,6 +89,7 @@ impl SqliteDb {
 
     fn on(mut connection: Connection) -> Self {
         connection.pragma_update(None, "foreign_keys", true).expect("SQLite enforces foreign keys");
+        connection.set_prepared_statement_cache_capacity(256);
         schema::apply(&mut connection);
         limits::impose(&connection);
         Self {
@@ -98,6 +99,16 @@ impl SqliteDb {
             counters: Cell::default(),
             last_failure: RefCell::default(),
         }
+    }
+
+    /// Deletes every row and forgets faults and counters: as good as a fresh one, and much sooner.
+    ///
+    /// # Panics
+    /// When SQLite cannot empty a table.
+    pub fn empty(&self) {
+        schema::empty(&mut self.connection.borrow_mut()).expect("SQLite empties its tables");
+        self.clear_faults();
+        self.reset_counters();
     }
 
     /// Makes the `nth` batch from now fail (1 is the next one). Several may be pending, one per batch.
@@ -215,7 +226,7 @@ impl From<rusqlite::Error> for Failure {
 
 fn run(transaction: &Transaction<'_>, statement: &Statement) -> Result<Outcome, Failure> {
     limits::check(statement)?;
-    let mut prepared = transaction.prepare(statement.sql)?;
+    let mut prepared = transaction.prepare_cached(statement.sql)?;
     let columns: Vec<String> = prepared.column_names().map(ToOwned::to_owned).collect();
     let binds = statement.binds.iter().map(convert::bind).collect::<Result<Vec<_>, _>>()?;
     let before = transaction.total_changes();

@@ -31,13 +31,26 @@ pub fn apply(connection: &mut Connection) {
     }
 }
 
-pub fn dump(connection: &Connection) -> rusqlite::Result<Vec<DumpedValue>> {
-    let tables: Vec<String> = connection
+fn tables(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+    connection
         .prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'")?
         .query_map([], |row| row.get(0))?
-        .collect::<rusqlite::Result<_>>()?;
+        .collect()
+}
+
+/// Deletes every row.
+pub fn empty(connection: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = connection.transaction()?;
+    transaction.pragma_update(None, "defer_foreign_keys", true)?;
+    for table in tables(&transaction)? {
+        transaction.prepare_cached(&format!("DELETE FROM \"{table}\""))?.execute([])?;
+    }
+    transaction.commit()
+}
+
+pub fn dump(connection: &Connection) -> rusqlite::Result<Vec<DumpedValue>> {
     let mut values = Vec::new();
-    for table in tables {
+    for table in tables(connection)? {
         let columns: Vec<String> = connection
             .prepare("SELECT name FROM pragma_table_info(?1)")?
             .query_map([&table], |row| row.get(0))?

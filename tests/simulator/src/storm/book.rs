@@ -1,0 +1,90 @@
+//! What the storm knows independently of the product: what was submitted and promised, who leased what, which refresh tokens
+//! are spent, whose which account is.
+
+use flows::finish_oauth::Parked;
+use model::Crm;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// An outcome the product wants in a CRM.
+#[derive(Clone, Debug)]
+pub struct Intent {
+    /// Its number: `job7.` stands in every text it brings about.
+    pub number: u32,
+    /// Whose.
+    pub tenant: usize,
+    /// Where.
+    pub crm: Crm,
+    /// What is submitted.
+    pub body: Value,
+    /// The write's id, once a submit was answered with it.
+    pub accepted: Option<String>,
+    /// Refused for good: there was no connection.
+    pub is_refused: bool,
+    /// The CRM will refuse its content.
+    pub is_poison: bool,
+}
+
+impl Intent {
+    /// An outcome, one of four kinds.
+    pub fn new(number: u32, tenant: usize, crm: Crm, shares_people: bool, may_be_poison: bool) -> Self {
+        let is_poison = may_be_poison && number % 10 == 4;
+        let person = if shares_people { number % 3 } else { number };
+        let word = if is_poison { "poison" } else { "plain" };
+        let text = format!("{word} job{number}.");
+        let mut body = json!({
+            "crm": crm, "object_type": "thread", "object_id": format!("th_{number}"), "source_event_id": format!("evt_{number}"),
+            "contact": {"email": format!("person{person}@t{tenant}.example"), "last_name": format!("Of {text}")},
+        });
+        let (action, part) = match number % 4 {
+            0 | 1 => (
+                "create_task",
+                Some(("task", json!({"subject": text, "due_at": "2026-11-27T09:00:00Z", "text": "They asked."}))),
+            ),
+            2 => ("create_weekly_rollup", Some(("rollup", json!({"week_of": "2026-11-16", "text": text})))),
+            _ => ("upsert_contact", None),
+        };
+        body["action"] = json!(action);
+        if let Some((name, part)) = part {
+            body[name] = part;
+        }
+        Self { number, tenant, crm, body, accepted: None, is_refused: false, is_poison }
+    }
+
+    /// What stands in every record made for it.
+    pub fn mark(&self) -> String {
+        format!("job{}.", self.number)
+    }
+
+    /// The same logical write with another content.
+    pub fn other_content(&self) -> Value {
+        let mut body = self.body.clone();
+        body["contact"]["last_name"] = json!(format!("forged{}.", self.number));
+        body
+    }
+
+    /// The kind of record it makes, besides the person.
+    pub fn activity(&self) -> Option<&'static str> {
+        match (self.crm, self.body["action"].as_str()) {
+            (Crm::Hubspot, Some("create_task")) => Some("tasks"),
+            (Crm::Hubspot, Some("create_weekly_rollup")) => Some("notes"),
+            (Crm::Salesforce, Some("create_task" | "create_weekly_rollup")) => Some("Task"),
+            _ => None,
+        }
+    }
+}
+
+/// The book.
+#[derive(Default)]
+pub struct Book {
+    /// By number.
+    pub intents: BTreeMap<u32, Intent>,
+    /// Which request holds a lease.
+    pub leases: BTreeMap<String, String>,
+    /// Which CRM account was ever connected to which workspace.
+    pub accounts: BTreeSet<(Crm, String, usize)>,
+    /// Refresh tokens that were replaced.
+    pub spent: BTreeSet<String>,
+    /// Installs nobody has claimed yet.
+    pub parked: Vec<Parked>,
+}

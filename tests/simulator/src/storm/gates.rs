@@ -1,0 +1,133 @@
+//! The gates: the real keeper of each connection, in an instance that can be evicted, killed, or met twice.
+
+use super::desk::Desk;
+use super::fault::{Kind, Site};
+use super::place::{Kept, Place};
+use super::planted::Bug;
+use super::time::Slot;
+use async_trait::async_trait;
+use flows::World;
+use flows::gate::{Admission, Ask, Gate, GateRefusal, Report};
+use flows::gate_keeper::{GateKeeper, Host, Task};
+use model::connection::ConnectionKey;
+use std::rc::Rc;
+
+/// A live instance.
+pub struct GateObject {
+    /// What it does.
+    pub keeper: GateKeeper,
+    /// What dies with it.
+    pub group: u64,
+}
+
+struct Instance {
+    desk: Rc<Desk>,
+    kept: Kept,
+}
+
+fn name(connection: &ConnectionKey) -> String {
+    format!("{}:{}", connection.workspace_id, connection.crm)
+}
+
+/// The instance that answers now.
+fn instance(place: &Rc<Place>, connection: &ConnectionKey) -> (GateKeeper, u64) {
+    let name = name(connection);
+    if let Some(gate) = place.gates.borrow().get(&name) {
+        return (gate.keeper.clone(), gate.group);
+    }
+    let kept = Rc::clone(place.kept.borrow_mut().entry(name.clone()).or_default());
+    let desk = Desk::of_gate(place, &name);
+    let group = desk.group;
+    let keeper = GateKeeper::new(Rc::new(Instance { desk, kept }), connection.clone());
+    place.gates.borrow_mut().insert(name, GateObject { keeper: keeper.clone(), group });
+    (keeper, group)
+}
+
+/// Loses its memory, and everything it was doing ends.
+pub fn evict(place: &Place, connection: &str) {
+    if let Some(gate) = place.gates.borrow_mut().remove(connection) {
+        place.time.kill(gate.group);
+    }
+}
+
+#[async_trait(?Send)]
+impl Gate for Desk {
+    async fn admit(&self, connection: &ConnectionKey, ask: Ask) -> Result<Admission, GateRefusal> {
+        let fault = self.place.fault(Site::Gate);
+        self.travel(1, 20).await;
+        if let Some(fault) = fault {
+            self.met(fault);
+            match fault.kind {
+                Kind::GateUnreachable => return Err(GateRefusal::Unavailable),
+                // The old instance goes on with what it was doing.
+                Kind::GateTwin => drop(self.place.gates.borrow_mut().remove(&name(connection))),
+                Kind::GateEvicted => {
+                    let (place, gate, ms) = (Rc::clone(&self.place), name(connection), fault.extent_ms);
+                    self.place.time.spawn(0, async move {
+                        place.time.sleep(ms).await;
+                        evict(&place, &gate);
+                    });
+                }
+                _ => {}
+            }
+        }
+        let (keeper, group) = instance(&self.place, connection);
+        let (slot, filler) = Slot::new();
+        self.place.time.spawn(group, async move { filler.fill(keeper.admit(&ask).await) });
+        let answer = slot.wait().await;
+        self.travel(1, 20).await;
+        if fault.is_some_and(|fault| fault.kind == Kind::GateAnswerLost) {
+            return Err(GateRefusal::Unavailable);
+        }
+        answer.unwrap_or(Err(GateRefusal::Unavailable))
+    }
+
+    async fn report(&self, connection: &ConnectionKey, report: Report) {
+        let fault = self.place.fault(Site::Report);
+        self.travel(1, 20).await;
+        match fault {
+            Some(fault) => self.met(fault),
+            None if self.place.bug == Some(Bug::RateLimitIgnored) => {}
+            None => instance(&self.place, connection).0.report(&report),
+        }
+    }
+
+    async fn forget(&self, connection: &ConnectionKey) {
+        let fault = self.place.fault(Site::Forget);
+        self.travel(1, 20).await;
+        match fault {
+            Some(fault) => self.met(fault),
+            None => instance(&self.place, connection).0.forget(),
+        }
+    }
+}
+
+#[async_trait(?Send)]
+impl Host for Instance {
+    fn world(&self) -> World<'_> {
+        self.desk.world()
+    }
+
+    async fn sleep(&self, ms: u32) {
+        self.desk.place.time.sleep(i64::from(ms)).await;
+    }
+
+    fn spawn(&self, task: Task) {
+        self.desk.place.time.spawn(self.desk.group, task);
+    }
+
+    fn recall(&self, name: &'static str) -> Option<String> {
+        self.kept.borrow().get(name).cloned()
+    }
+
+    fn remember(&self, name: &'static str, line: Option<&str>) {
+        if let Some(line) = line {
+            self.desk.place.must_not_tell_a_token("a gate's storage", line);
+        }
+        let mut kept = self.kept.borrow_mut();
+        match line {
+            Some(line) => kept.insert(name, line.to_owned()),
+            None => kept.remove(name),
+        };
+    }
+}

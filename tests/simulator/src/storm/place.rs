@@ -1,0 +1,231 @@
+//! Everything there is in one run: the clock, the databases, the CRMs, the gates, what was promised to whom, and what was
+//! found wrong. Requests to it (`desk`) come and go, and may be killed.
+
+use super::book::Book;
+use super::coverage::Coverage;
+use super::desk::Desk;
+use super::dice::Dice;
+use super::fault::{Fault, Site};
+use super::gates::GateObject;
+use super::planted::Bug;
+use super::scenario::{Scenario, TENANTS};
+use super::time::{Slot, Time};
+use crate::{BEGINNING, SHARD};
+use crypto::Keyring;
+use flows::authenticate::Caller;
+use flows::{Keys, Settings};
+use model::{Crm, Role, Secret};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::rc::Rc;
+use stub_crm::{App, Config, KeyField, Rotation, StubCrm, Switches};
+use stub_db::SqliteDb;
+
+/// What one gate keeps beyond the life of its instances.
+pub type Kept = Rc<RefCell<BTreeMap<&'static str, String>>>;
+
+/// The whole of it.
+pub struct Place {
+    /// The clock and the tasks.
+    pub time: Time,
+    /// Latencies.
+    pub chance: Dice,
+    /// The product's chance.
+    pub random: Dice,
+    /// The directory's database and the other shard's.
+    pub databases: [Rc<SqliteDb>; 2],
+    /// Both CRMs.
+    pub crm: RefCell<StubCrm>,
+    /// What was promised and seen.
+    pub book: RefCell<Book>,
+    /// Which faults met which states.
+    pub coverage: RefCell<Coverage>,
+    /// Live instances of gates.
+    pub gates: RefCell<BTreeMap<String, GateObject>>,
+    /// What gates keep.
+    pub kept: RefCell<BTreeMap<String, Kept>>,
+    /// The operator's switch.
+    pub is_dry: Cell<bool>,
+    /// Nothing fails any more.
+    pub is_calm: Cell<bool>,
+    /// The bug that is planted in this run.
+    pub bug: Option<Bug>,
+    /// The storm's habits.
+    pub scenario: Scenario,
+    /// Secrets.
+    pub keys: Keys,
+    /// Those of a gate.
+    pub gate_keys: Keys,
+    /// What a deployment configures.
+    pub settings: Settings,
+    /// The same, dry.
+    pub dry_settings: Settings,
+    /// What is against the rules, in the order it was found.
+    pub wrongs: RefCell<Vec<String>>,
+    trace: Option<RefCell<Vec<String>>>,
+    counts: RefCell<BTreeMap<Site, u64>>,
+}
+
+/// Whether a run writes down what happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Telling {
+    /// Every call.
+    Trace,
+    /// Nothing.
+    Quiet,
+}
+
+impl Place {
+    /// The place of a scenario, before its first step.
+    pub fn new(scenario: Scenario, bug: Option<Bug>, telling: Telling) -> Rc<Self> {
+        let seed = scenario.seed;
+        let ring = |bytes: &str| {
+            let ring = Keyring::from_base64(&Secret::new(format!("{}=", bytes.repeat(43))), None);
+            ring.unwrap_or_else(|error| unreachable!("{error}"))
+        };
+        let place = Rc::new(Self {
+            time: Time::new(BEGINNING.0, Dice::new(seed, 2)),
+            chance: Dice::new(seed, 3),
+            random: Dice::new(seed, 4),
+            databases: [empty_database(), empty_database()],
+            crm: RefCell::new(stand_in(&scenario)),
+            book: RefCell::default(),
+            coverage: RefCell::default(),
+            gates: RefCell::default(),
+            kept: RefCell::default(),
+            is_dry: Cell::new(false),
+            is_calm: Cell::new(false),
+            bug,
+            scenario,
+            keys: Keys { tokens: Some(ring("E")), states: Some(ring("I")), jwt_secret: None },
+            gate_keys: Keys { tokens: Some(ring("E")), ..Keys::default() },
+            settings: crate::settings(),
+            dry_settings: Settings { dry_run: true, ..crate::settings() },
+            wrongs: RefCell::default(),
+            trace: (telling == Telling::Trace).then(RefCell::default),
+            counts: RefCell::default(),
+        });
+        for tenant in 0..TENANTS {
+            let caller = caller(tenant);
+            crate::seed(&place.databases[0], &caller.workspace_id, &caller.shard, BEGINNING);
+        }
+        place
+    }
+
+    /// The fault that this use of a site meets.
+    pub fn fault(&self, site: Site) -> Option<Fault> {
+        let mut counts = self.counts.borrow_mut();
+        let nth = counts.entry(site).or_default();
+        *nth += 1;
+        if self.is_calm.get() {
+            return None;
+        }
+        let hits = |fault: &&Fault| fault.site == site && fault.nth <= *nth && *nth < fault.nth + fault.count;
+        self.scenario.faults.iter().find(hits).copied()
+    }
+
+    /// Notes something that is against the rules.
+    pub fn wrong(&self, rule: &str, what: &str) {
+        let line = format!("{rule}: {what}");
+        self.tell(|| format!("!! {line}"));
+        self.wrongs.borrow_mut().push(line);
+    }
+
+    /// Writes down what happens, when asked to.
+    pub fn tell(&self, line: impl FnOnce() -> String) {
+        if let Some(trace) = &self.trace {
+            let at_ms = self.time.now_ms() - BEGINNING.0;
+            trace.borrow_mut().push(format!("{:>9}.{:03}  {}", at_ms / 1_000, at_ms % 1_000, line()));
+        }
+    }
+
+    /// What was written down.
+    pub fn trace(&self) -> Vec<String> {
+        self.trace.as_ref().map(|trace| trace.borrow().clone()).unwrap_or_default()
+    }
+
+    /// Runs one request, in a group of its own; `None` when it died. The caller waits.
+    pub async fn request<T: 'static, F: Future<Output = T> + 'static>(
+        self: &Rc<Self>,
+        what: &'static str,
+        tenant: Option<usize>,
+        deed: impl FnOnce(Rc<Desk>) -> F,
+    ) -> Option<T> {
+        let desk = Desk::open(self, what, tenant);
+        let (slot, filler) = Slot::new();
+        let work = deed(Rc::clone(&desk));
+        self.time.spawn(desk.group, async move { filler.fill(work.await) });
+        let done = slot.wait().await;
+        if done.is_none() {
+            self.tell(|| format!("{} {what} died", desk.id));
+        }
+        done
+    }
+
+    /// No token may stand in a text that leaves the process.
+    pub fn must_not_tell_a_token(&self, whereabouts: &str, text: &str) {
+        if text.len() > 24 && self.crm.borrow().issued().iter().any(|token| text.contains(token.as_str())) {
+            self.wrong("1 a token in plain", whereabouts);
+        }
+    }
+
+    /// Ends the run: what is left of tasks and gates would keep the place alive for ever.
+    pub fn dismantle(&self) {
+        self.gates.borrow_mut().clear();
+        self.time.clear();
+    }
+}
+
+/// A database without a row; those that no place holds any more are used again.
+fn empty_database() -> Rc<SqliteDb> {
+    thread_local! {
+        static POOL: RefCell<Vec<Rc<SqliteDb>>> = const { RefCell::new(Vec::new()) };
+    }
+    POOL.with_borrow_mut(|pool| {
+        if let Some(free) = pool.iter().find(|database| Rc::strong_count(database) == 1) {
+            free.empty();
+            return Rc::clone(free);
+        }
+        let fresh = Rc::new(SqliteDb::in_memory());
+        pool.push(Rc::clone(&fresh));
+        fresh
+    })
+}
+
+fn stand_in(scenario: &Scenario) -> StubCrm {
+    let app = |crm: &str| App {
+        client_id: format!("{crm}-client"),
+        client_secret: format!("{crm}-secret"),
+        redirect_uris: vec![format!("https://conduit.example/functions/v1/{crm}-oauth-callback")],
+        required_scopes: Vec::new(),
+    };
+    let habits = scenario.habits;
+    let switches = Switches {
+        hubspot_search_lag_ms: habits.search_lag_ms,
+        hubspot_unique_on_activities: habits.keys,
+        salesforce_rotation: [Rotation::Off, Rotation::On, Rotation::Strict][usize::from(habits.rotation).min(2)],
+        salesforce_session_secs: 1_800,
+        salesforce_key_field: if habits.keys { KeyField::Unique } else { KeyField::Absent },
+        ..Switches::default()
+    };
+    StubCrm::new(Config { seed: scenario.seed, hubspot: app("hubspot"), salesforce: app("salesforce"), switches })
+}
+
+/// The owner of a workspace.
+pub fn caller(tenant: usize) -> Caller {
+    Caller {
+        workspace_id: crate::workspace(&format!("ws_t{tenant}")),
+        shard: if tenant == 2 { SHARD } else { "DB" }.to_owned(),
+        role: Role::Owner,
+        actor: "us_owner".to_owned(),
+    }
+}
+
+/// What the consent page is asked for, so that each workspace has an account of its own.
+pub fn account_choice(tenant: usize, crm: Crm) -> String {
+    match crm {
+        Crm::Hubspot => format!("hub_id={}", 100 + tenant),
+        Crm::Salesforce => format!("org={}", 1 + tenant),
+    }
+}

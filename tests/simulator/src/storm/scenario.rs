@@ -1,0 +1,169 @@
+//! What a seed stands for: what people and jobs do and when, the CRMs' habits, and which uses of which port fail and how.
+//! Plain lists, so that a failing scenario can be made smaller by leaving things out.
+
+use super::dice::Dice;
+use super::fault::{Fault, Kind, Site};
+use model::Crm;
+
+/// The workspaces: the first two in the directory's own database, the third on another shard.
+pub const TENANTS: usize = 3;
+
+/// What somebody does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// The product submits `count` outcomes from number `first` on.
+    Submit { tenant: usize, crm: Crm, first: u32, count: u32, twist: Twist },
+    /// An owner goes through the consent.
+    Connect { tenant: usize, crm: Crm },
+    /// An owner disconnects.
+    Disconnect { tenant: usize, crm: Crm },
+    /// The customer removes the app in the CRM.
+    Revoke { tenant: usize, crm: Crm },
+    /// Somebody installs from the marketplace, into the account of a workspace.
+    Install { tenant: usize, crm: Crm },
+    /// The browsers of the last install claim it for a workspace, twice at once.
+    Claim { tenant: usize },
+    /// Every gate loses its memory.
+    Evict,
+    /// A workspace looks for another's writes.
+    Pry { tenant: usize, at: usize },
+    /// The reconciler runs out of turn.
+    Reconcile,
+    /// Unclaimed installs are purged.
+    Purge,
+    /// The operator switches dry run on or off.
+    DryRun { on: bool },
+    /// Another app uses up so much of the portal's budget.
+    Rival { calls: usize },
+    /// So many of Salesforce's rows are locked.
+    Lock { rows: u32 },
+}
+
+/// How an outcome is submitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Twist {
+    /// Once.
+    Plain,
+    /// By two requests at the same time.
+    Twice,
+    /// And again later with another content under the same key.
+    OtherContent,
+}
+
+/// When somebody does something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Since the beginning.
+    pub at_ms: i64,
+    /// What.
+    pub act: Act,
+}
+
+/// The CRMs' habits in one scenario.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Habits {
+    /// 0 off, 1 on, 2 strict.
+    pub rotation: u8,
+    /// The unique property and the unique External Id field are there.
+    pub keys: bool,
+    /// How far HubSpot's search is behind.
+    pub search_lag_ms: i64,
+    /// Outcomes of one scenario are about few people.
+    pub shared_people: bool,
+    /// Every tenth outcome is one that the CRM refuses.
+    pub poison: bool,
+}
+
+/// A scenario.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// Draws latencies and the order of what happens at once.
+    pub seed: u64,
+    /// The CRMs' habits.
+    pub habits: Habits,
+    /// In any order.
+    pub steps: Vec<Step>,
+    /// Which uses fail.
+    pub faults: Vec<Fault>,
+}
+
+/// How long steps go on.
+pub const HORIZON_MS: i64 = 90 * 60_000;
+
+impl Scenario {
+    /// The scenario of a seed.
+    pub fn draw(seed: u64) -> Self {
+        let dice = Dice::new(seed, 1);
+        let habits = Habits {
+            rotation: u8::try_from(dice.below(3)).unwrap_or_default(),
+            keys: dice.percent(50),
+            search_lag_ms: *dice.pick(&[0, 10_000, 45_000]),
+            shared_people: dice.percent(20),
+            poison: dice.percent(15),
+        };
+        let mut steps = opening(&dice);
+        let mut next = 0;
+        for _ in 0..dice.between(4, 14) {
+            let at_ms = dice.between(30_000, HORIZON_MS);
+            let act = act(&dice, &mut next);
+            steps.push(Step { at_ms, act });
+        }
+        let count = dice.below(10);
+        let faults = (0..count).map(|_| fault(&dice)).collect();
+        Self { seed, habits, steps, faults }
+    }
+}
+
+/// Two of three workspaces are connected to begin with.
+fn opening(dice: &Dice) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for tenant in 0..TENANTS {
+        for crm in Crm::ALL {
+            if dice.percent(55) {
+                steps.push(Step { at_ms: dice.between(0, 5_000), act: Act::Connect { tenant, crm } });
+            }
+        }
+    }
+    steps
+}
+
+fn act(dice: &Dice, next: &mut u32) -> Act {
+    let tenant = dice.below(TENANTS);
+    let crm = *dice.pick(&Crm::ALL);
+    match dice.below(100) {
+        0..52 => {
+            let count = *dice.pick(&[1, 1, 1, 2, 3, 8]);
+            let first = *next;
+            *next += count;
+            let twist = *dice.pick(&[Twist::Plain, Twist::Plain, Twist::Plain, Twist::Twice, Twist::OtherContent]);
+            Act::Submit { tenant, crm, first, count, twist }
+        }
+        52..60 => Act::Connect { tenant, crm },
+        60..66 => Act::Disconnect { tenant, crm },
+        66..70 => Act::Revoke { tenant, crm },
+        70..75 => Act::Install { tenant, crm },
+        75..80 => Act::Claim { tenant },
+        80..85 => Act::Evict,
+        85..88 => Act::Pry { tenant, at: (tenant + 1) % TENANTS },
+        88..91 => Act::Reconcile,
+        91..93 => Act::Purge,
+        93..96 => Act::DryRun { on: dice.percent(50) },
+        96..98 => Act::Rival { calls: 20 * dice.below(6) },
+        _ => Act::Lock { rows: 3 },
+    }
+}
+
+fn fault(dice: &Dice) -> Fault {
+    let (kind, site) = *dice.pick(&Kind::DRAWN);
+    let calls = match site {
+        Site::Http => 60,
+        Site::Database => 120,
+        Site::Gate => 30,
+        Site::Report => 12,
+        Site::Forget => 8,
+        Site::Queue | Site::Clock => 40,
+    };
+    let nth = u64::try_from(dice.between(1, calls)).unwrap_or(1);
+    let count = if dice.percent(15) { 12 } else { 1 };
+    Fault { site, nth, count, kind, extent_ms: dice.between(1, 1_000) }
+}
