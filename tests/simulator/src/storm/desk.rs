@@ -8,7 +8,7 @@ use super::time::never;
 use async_trait::async_trait;
 use crypto::jwt::Unverified;
 use flows::World;
-use flows::world::{KeysUnavailable, Log, Queue, QueueUnavailable, Shards, Signatures};
+use flows::world::{Cache, Clock, KeysUnavailable, Log, Queue, QueueUnavailable, Shards, Signatures};
 use model::Timestamp;
 use model::doorbell::Doorbell;
 use std::cell::Cell;
@@ -78,12 +78,14 @@ impl Desk {
         let is_dry = self.is_dry && self.place.bug != Some(Bug::DryRunLeaks);
         World {
             now: self.now(),
+            clock: self,
             request_id: self.id.clone(),
             directory: &self.shards[0],
             shards: self,
             http: self,
             queue: self,
             gate: self,
+            cache: self,
             signatures: self,
             random: &self.place.random,
             keys: if self.gate.is_some() { &self.place.gate_keys } else { &self.place.keys },
@@ -144,6 +146,31 @@ impl Queue for Desk {
             }
         }
         said
+    }
+}
+
+impl Clock for Desk {
+    fn now(&self) -> Timestamp {
+        Self::now(self)
+    }
+}
+
+/// Facts for a while; now and then they are gone sooner.
+#[async_trait(?Send)]
+impl Cache for Desk {
+    async fn get(&self, key: &str) -> Option<String> {
+        self.travel(1, 10).await;
+        let now_ms = self.place.time.now_ms();
+        let kept =
+            self.place.cache.borrow().get(key).filter(|(until, _)| *until > now_ms).map(|(_, text)| text.clone());
+        kept.filter(|_| !self.place.chance.percent(10))
+    }
+
+    async fn put(&self, key: &str, value: &str, ttl_secs: u32) {
+        self.travel(1, 10).await;
+        self.place.must_not_tell_a_token("the cache", value);
+        let until = self.place.time.now_ms() + i64::from(ttl_secs) * 1_000;
+        self.place.cache.borrow_mut().insert(key.to_owned(), (until, value.to_owned()));
     }
 }
 

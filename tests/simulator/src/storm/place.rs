@@ -19,7 +19,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::rc::Rc;
-use stub_crm::{App, Config, KeyField, Rotation, StubCrm, Switches};
+use stub_crm::{App, Config, KeyField, Rotation, StubCrm, Switches, UniqueOnActivities};
 use stub_db::SqliteDb;
 
 /// What one gate keeps beyond the life of its instances.
@@ -45,6 +45,8 @@ pub struct Place {
     pub gates: RefCell<BTreeMap<String, GateObject>>,
     /// What gates keep.
     pub kept: RefCell<BTreeMap<String, Kept>>,
+    /// Facts, each until a time.
+    pub cache: RefCell<BTreeMap<String, (i64, String)>>,
     /// The operator's switch.
     pub is_dry: Cell<bool>,
     /// Nothing fails any more.
@@ -94,6 +96,7 @@ impl Place {
             coverage: RefCell::default(),
             gates: RefCell::default(),
             kept: RefCell::default(),
+            cache: RefCell::default(),
             is_dry: Cell::new(false),
             is_calm: Cell::new(false),
             bug,
@@ -203,10 +206,17 @@ fn stand_in(scenario: &Scenario) -> StubCrm {
     let habits = scenario.habits;
     let switches = Switches {
         hubspot_search_lag_ms: habits.search_lag_ms,
-        hubspot_unique_on_activities: habits.keys,
+        hubspot_unique_on_activities: [
+            UniqueOnActivities::Refused,
+            UniqueOnActivities::MissingScopes,
+            UniqueOnActivities::MadePlain,
+            UniqueOnActivities::Accepted,
+        ][usize::from(habits.unique).min(3)],
+        hubspot_association_lag_ms: habits.association_lag_ms,
         salesforce_rotation: [Rotation::Off, Rotation::On, Rotation::Strict][usize::from(habits.rotation).min(2)],
         salesforce_session_secs: 1_800,
-        salesforce_key_field: if habits.keys { KeyField::Unique } else { KeyField::Absent },
+        salesforce_key_field: [KeyField::Absent, KeyField::Unique, KeyField::NotUnique]
+            [usize::from(habits.key_field).min(2)],
         ..Switches::default()
     };
     StubCrm::new(Config { seed: scenario.seed, hubspot: app("hubspot"), salesforce: app("salesforce"), switches })

@@ -64,8 +64,12 @@ pub struct Step {
 pub struct Habits {
     /// 0 off, 1 on, 2 strict.
     pub rotation: u8,
-    /// The unique property and the unique External Id field are there.
-    pub keys: bool,
+    /// HubSpot's unique property on activities: 0 refused, 1 without the scope, 2 made plain, 3 made.
+    pub unique: u8,
+    /// Salesforce's External Id field: 0 absent, 1 unique, 2 not unique.
+    pub key_field: u8,
+    /// How far HubSpot's lists of associations are behind.
+    pub association_lag_ms: i64,
     /// How far HubSpot's search is behind.
     pub search_lag_ms: i64,
     /// Outcomes of one scenario are about few people.
@@ -96,7 +100,9 @@ impl Scenario {
         let dice = Dice::new(seed, 1);
         let habits = Habits {
             rotation: u8::try_from(dice.below(3)).unwrap_or_default(),
-            keys: dice.percent(50),
+            unique: *dice.pick(&[0, 0, 1, 2, 3, 3]),
+            key_field: *dice.pick(&[0, 0, 1, 1, 2]),
+            association_lag_ms: *dice.pick(&[0, 0, 5_000, 30_000]),
             search_lag_ms: *dice.pick(&[0, 10_000, 45_000]),
             shared_people: dice.percent(20),
             poison: dice.percent(15),
