@@ -35,6 +35,8 @@ pub struct WriteRow {
     pub object_id: String,
     /// What it was planned as.
     pub request_hash: String,
+    /// What the CRM has for it, as far as the log knows.
+    pub external_ids_json: String,
     /// Attempt rows of the lease.
     pub attempts: u32,
 }
@@ -79,7 +81,7 @@ pub struct Before {
 
 const WRITES: &str =
     "SELECT workspace_id, crm, idempotency_key, status, retry_count, next_retry_at, in_doubt, error_code, lease_id,
-    lease_until, object_id, request_hash,
+    lease_until, object_id, request_hash, external_ids_json,
     (SELECT COUNT(*) FROM crm_write_attempts a WHERE a.workspace_id = w.workspace_id AND a.crm = w.crm
         AND a.idempotency_key = w.idempotency_key AND a.lease_id = w.lease_id) AS attempts
     FROM crm_write_log w LIMIT 10000";
