@@ -183,7 +183,8 @@ impl LeasedLot {
             entries.push(Entry {
                 external_ids: model::json::read(&row.external_ids_json).unwrap_or_default(),
                 in_doubt,
-                doubt_is_older: in_doubt && changed_at.is_some_and(|at| row.created_at < at),
+                // Not probed yet: the try went without what this lot's probe may find.
+                doubt_is_older: in_doubt && (mechanisms.is_none() || changed_at.is_some_and(|at| row.created_at < at)),
                 deal_external_id: deals.get(&row.idempotency_key).cloned(),
                 ..Entry::new(id, write, row.created_at)
             });

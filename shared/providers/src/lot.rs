@@ -242,6 +242,19 @@ impl Lot {
             _ => self.fail(positions, outcome),
         }
     }
+
+    /// As [`Lot::fail_or_split`], for a step before any look: an entry whose person is refused for good is refused, in doubt or
+    /// not. It would be at every further try, and nobody could ever look.
+    pub(crate) fn refuse_or_split(&mut self, positions: &[usize], outcome: &WriteOutcome) {
+        match outcome {
+            WriteOutcome::Rejected(failure)
+                if positions.len() == 1 && matches!(failure.class, ErrorClass::Mapping | ErrorClass::Conflict) =>
+            {
+                self.each(positions, |entry| entry.outcome = Some(outcome.clone()));
+            }
+            _ => self.fail_or_split(positions, outcome),
+        }
+    }
 }
 
 /// One request for some entries of a lot.

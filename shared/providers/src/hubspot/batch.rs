@@ -37,7 +37,7 @@ pub(super) fn contacts_request(lot: &Lot, positions: &[usize]) -> Request {
 /// only, and then the result carries another: such entries are asked for again in halves, and a single one is alone.
 pub(super) fn read_contacts(lot: &mut Lot, call: &Call, answer: &Answer, now: Timestamp) {
     let Some((response, body)) = success(answer) else {
-        return lot.fail_or_split(&call.entries, &errors::classify(answer, call.request.effect, now));
+        return lot.refuse_or_split(&call.entries, &errors::classify(answer, call.request.effect, now));
     };
     let results = hostile::list(&body, "results");
     let mut unmatched = Vec::new();
@@ -61,7 +61,7 @@ pub(super) fn read_contacts(lot: &mut Lot, call: &Call, answer: &Answer, now: Ti
                 contact_found(lot, at, &id, result);
             }
         }
-        (None, Some(item)) => lot.fail(&unmatched, &errors::classify_item(response, item, now)),
+        (None, Some(item)) => lot.refuse_or_split(&unmatched, &errors::classify_item(response, item, now)),
         (None, None) => lot.fail(&unmatched, &failure::unreadable(response, call.request.effect)),
     }
 }

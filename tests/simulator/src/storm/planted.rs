@@ -177,7 +177,9 @@ struct Swap {
 fn swaps(bug: Bug) -> Vec<Swap> {
     let swap = |of, from, to| vec![Swap { of, from, to }];
     match bug {
-        Bug::LeaseNotChecked => swap("SET\n             in_doubt = CASE", "AND lease_until <= ?6", ""),
+        Bug::LeaseNotChecked => {
+            swap("in_doubt = CASE", "status = 'in_flight' AND lease_until <= ?7", "status = 'in_flight'")
+        }
         Bug::DueTimeNotChecked => swap("in_doubt = CASE", "AND next_retry_at <= ?6", ""),
         Bug::SettledWithoutLease => swap("in_doubt = MAX", "AND lease_id = ?3", ""),
         Bug::CrashNotInDoubt => {
