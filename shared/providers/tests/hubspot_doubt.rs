@@ -249,9 +249,10 @@ fn a_failed_look_never_leads_to_a_create() {
             assert_eq!(failure(lot.entries[0].outcome.as_ref().unwrap()).class, ErrorClass::UnknownOutcome);
         }
     }
-    // A failed contact step keeps the doubt, too; a refused token is passed on.
+    // A failed contact step keeps the doubt, too, unless the person is refused for good: nobody could ever look then. A
+    // refused token is passed on.
     for (given, expected) in
-        [(answer(429, "{}"), "unknown"), (answer(400, "{}"), "unknown"), (answer(401, "{}"), "unauthorized")]
+        [(answer(429, "{}"), "unknown"), (answer(400, "{}"), "rejected"), (answer(401, "{}"), "unauthorized")]
     {
         let mut lot = lot(Hubspot, vec![doubtful(task(1, "a@example.com"))]);
         step(&mut lot, &given);
