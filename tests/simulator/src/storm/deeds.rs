@@ -20,7 +20,7 @@ use flows::start_oauth::{Start, start_oauth};
 use flows::submit_writes::submit_writes;
 use model::doorbell::Doorbell;
 use model::{Crm, Secret};
-use providers::provider;
+use providers::{Provider as _, provider};
 use serde_json::{Value, json};
 use std::rc::Rc;
 
@@ -144,8 +144,11 @@ pub fn deliver(place: &Rc<Place>, doorbell: Doorbell, wait_ms: i64) {
         for _ in 0..DELIVERIES_MAX {
             let bell = doorbell.clone();
             let tenant = super::check::tenant_of(doorbell.connection.workspace_id.as_str());
-            let done =
-                here.request("lease", tenant, |desk| async move { process_writes(&desk.world(), &bell).await }).await;
+            let done = here
+                .request("lease", tenant, |desk| async move {
+                    process_writes(&desk.world(), &provider(bell.connection.crm), &bell).await
+                })
+                .await;
             super::check::effects_are_single(&here);
             match done {
                 Some(Ok(_)) => return,
