@@ -101,7 +101,7 @@ impl Place {
             is_calm: Cell::new(false),
             bug,
             scenario,
-            keys: Keys { tokens: Some(ring("E")), states: Some(ring("I")), jwt_secret: None },
+            keys: Keys { tokens: Some(ring("E")), states: Some(ring("I")), ..Keys::default() },
             gate_keys: Keys { tokens: Some(ring("E")), ..Keys::default() },
             settings: crate::settings(),
             dry_settings: Settings { dry_run: true, ..crate::settings() },
