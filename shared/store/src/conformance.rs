@@ -23,7 +23,11 @@ use installs::{
     what_ended_is_listed_erased_and_deleted,
 };
 
-use retention::a_policy_is_compared_and_set;
+use retention::{
+    a_person_has_one_open_erasure, a_policy_is_compared_and_set,
+    a_seal_is_compared_and_set_and_the_loser_numbers_nothing, the_cursor_through_the_log_only_moves_forward,
+    what_is_due_is_redacted_oldest_first_and_counted_in_its_batch,
+};
 use writes_of_a_lot::{
     a_lease_is_given_once_and_settled_under_its_name, a_settlement_too_large_to_bind_goes_in_parts,
     an_earlier_open_write_of_a_target_holds_back_later_ones, claim, planned, the_log_is_paged_newest_first,
@@ -87,6 +91,10 @@ pub async fn run_all(db: &dyn Db) -> (usize, Vec<Failure>) {
         a_removal_ends_what_was_there_before_it_and_nothing_else,
         a_link_opens_once_in_time_and_its_session_ends,
         a_policy_is_compared_and_set,
+        what_is_due_is_redacted_oldest_first_and_counted_in_its_batch,
+        the_cursor_through_the_log_only_moves_forward,
+        a_seal_is_compared_and_set_and_the_loser_numbers_nothing,
+        a_person_has_one_open_erasure,
     );
     (checks, failures)
 }
