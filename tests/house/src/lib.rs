@@ -11,6 +11,8 @@ mod layout;
 #[cfg(test)]
 mod manifests;
 #[cfg(test)]
+mod pages;
+#[cfg(test)]
 mod repo;
 #[cfg(test)]
 mod rust_source;
