@@ -252,7 +252,7 @@ impl LeasedLot {
         let entries = std::mem::take(&mut self.lot.entries);
         let record = |(row, entry): (&Leased, Entry)| {
             let requests: Vec<Value> =
-                adapter.dry_run(&Lot::new(crm, facts.clone(), vec![entry])).iter().map(recorded).collect();
+                adapter.dry_run(Lot::new(crm, facts.clone(), vec![entry])).iter().map(recorded).collect();
             at_rest(row, Some(json!({"requests": requests})))
         };
         let readable = self.rows.iter().zip(entries).map(record);

@@ -72,7 +72,7 @@ delegate! {
     fn next_call(lot: &mut Lot) -> Option<Call>;
     fn expected_calls(lot: &Lot) -> u32;
     fn read_call(lot: &mut Lot, call: &Call, answer: &Answer, now: Timestamp);
-    fn dry_run(lot: &Lot) -> Vec<Request>;
+    fn dry_run(lot: Lot) -> Vec<Request>;
     fn probe_call(probe: &mut Probe, facts: &ConnectionFacts) -> Option<Request>;
     fn read_probe(probe: &mut Probe, answer: &Answer, facts: &ConnectionFacts);
     fn health_request(facts: &ConnectionFacts) -> Request;

@@ -112,7 +112,7 @@ pub trait Provider {
     fn read_call(&self, lot: &mut Lot, call: &Call, answer: &Answer, now: model::Timestamp);
 
     /// Every request the lot would send, in order, with `@{contact}`-like places where an id is not known yet. For dry runs.
-    fn dry_run(&self, lot: &Lot) -> Vec<Request>;
+    fn dry_run(&self, lot: Lot) -> Vec<Request>;
 
     /// The next request by which it is learnt how this account's records can be written with one effect, or `None` when the
     /// probe is over. By default there is nothing to ask.

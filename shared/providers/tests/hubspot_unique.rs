@@ -263,7 +263,7 @@ fn notes_and_contacts_go_along_and_a_dry_run_shows_every_call() {
     let entries =
         || vec![task(0, "a@example.com"), with_deal(rollup(1, "b@example.com"), "9"), contact(2, "c@example.com")];
     let mut real = keyed(lot(Hubspot, entries()));
-    let dry = provider(Hubspot).dry_run(&real);
+    let dry = provider(Hubspot).dry_run(real.clone());
     let sent = run(&mut real, 6, accept);
     assert_eq!(dry.len(), sent.len());
     assert_eq!(dry[0], sent[0]);

@@ -237,21 +237,21 @@ fn a_refused_token_leaves_the_same_call_to_be_sent_again() {
 #[test]
 fn a_dry_run_is_the_calls_with_places_for_what_is_not_known() {
     let mut lot = lot(Hubspot, vec![named(task(1, "ada@example.com"), "Ada")]);
-    let dry = provider(Hubspot).dry_run(&lot);
+    let dry = provider(Hubspot).dry_run(lot.clone());
     let sent = run(&mut lot, 2, accept);
     assert_eq!(dry[0], sent[0]);
     assert_eq!(dry[1].url, sent[1].url);
     assert_eq!(body(&dry[1])["associations"][0]["to"]["id"], "@{contact}");
     assert_eq!(body(&dry[1])["properties"], body(&sent[1])["properties"]);
     let many: Lot = given::lot(Hubspot, (0..100).map(|n| rollup(n, &format!("p{n}@example.com"))).collect());
-    assert_eq!(provider(Hubspot).dry_run(&many).len(), 2);
+    assert_eq!(provider(Hubspot).dry_run(many.clone()).len(), 2);
     assert_eq!(provider(Hubspot).expected_calls(&many), 2, "and so many permits are asked for");
     let mixed = given::lot(
         Hubspot,
         vec![task(1, "a@example.com"), rollup(2, "a@example.com"), doubtful(task(3, "b@example.com"))],
     );
     assert_eq!(provider(Hubspot).expected_calls(&mixed), 7, "contacts, tasks, notes, three to look, one to tie");
-    assert!(provider(Hubspot).dry_run(&many).iter().all(|request| request.method == Method::Post));
+    assert!(provider(Hubspot).dry_run(many.clone()).iter().all(|request| request.method == Method::Post));
     assert!(many.entries.iter().all(|entry| entry.outcome.is_none()), "a dry run changes nothing");
 }
 

@@ -254,7 +254,7 @@ fn nothing_is_sent_without_an_instance_of_salesforces() {
     for url in [None, Some("https://evil.example"), Some("http://acme.my.salesforce.com")] {
         let mut lot = lot(Salesforce, vec![task(1, "a@example.com"), doubtful(task(2, "b@example.com"))]);
         lot.connection.instance_url = url.map(str::to_owned);
-        assert!(provider(Salesforce).dry_run(&lot).is_empty());
+        assert!(provider(Salesforce).dry_run(lot.clone()).is_empty());
         assert!(provider(Salesforce).next_call(&mut lot).is_none());
         assert_eq!(names(&lot), ["rejected", "unknown"]);
         assert_eq!(failure(lot.entries[0].outcome.as_ref().unwrap()).class, ErrorClass::Auth);
@@ -264,10 +264,10 @@ fn nothing_is_sent_without_an_instance_of_salesforces() {
 #[test]
 fn a_dry_run_is_the_calls_for_somebody_new() {
     let mut lot = lot(Salesforce, vec![named(task(1, "ada@example.com"), "Ada")]);
-    let dry = provider(Salesforce).dry_run(&lot);
+    let dry = provider(Salesforce).dry_run(lot.clone());
     let mut org = Org::default();
     assert_eq!(dry, run(&mut lot, 2, |request| org.answer(request)));
     let many = given::lot(Salesforce, (0..100).map(|n| task(n, &format!("p{n}@example.com"))).collect());
-    assert_eq!(provider(Salesforce).dry_run(&many).len(), 2);
+    assert_eq!(provider(Salesforce).dry_run(many.clone()).len(), 2);
     assert_eq!(provider(Salesforce).expected_calls(&many), 3, "and so many permits are asked for");
 }

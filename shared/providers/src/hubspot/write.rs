@@ -144,8 +144,7 @@ const fn made_of(call: &Call) -> Made {
 }
 
 /// The requests as they would be sent if the CRM knew none of it and accepted all of it.
-pub(super) fn dry_run(lot: &Lot) -> Vec<Request> {
-    let mut lot = lot.clone();
+pub(super) fn dry_run(mut lot: Lot) -> Vec<Request> {
     let mut requests = Vec::new();
     while let Some(call) = next_call(&mut lot) {
         let step = step_of(&call);

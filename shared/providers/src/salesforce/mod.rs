@@ -122,7 +122,7 @@ impl Provider for Salesforce {
         write::read_call(lot, call, answer, now);
     }
 
-    fn dry_run(&self, lot: &Lot) -> Vec<Request> {
+    fn dry_run(&self, lot: Lot) -> Vec<Request> {
         write::dry_run(lot)
     }
 

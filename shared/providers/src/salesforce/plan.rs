@@ -94,12 +94,12 @@ impl Plan {
 
     /// Writes of one deal come one after the other: the second changes what the first made.
     fn add_deal(&mut self, lot: &Lot, at: usize, entry: &Entry) {
-        let deal_id = |entry: &Entry| entry.write.deal.as_ref().map(|deal| deal.deal_id.clone());
-        let planned = self.deals.iter().chain(self.changes.iter().filter_map(|change| match change {
-            Change::Deal(_, at) => Some(at),
-            Change::Person(..) => None,
-        }));
-        if planned.filter_map(|&at| lot.entries.get(at)).any(|other| deal_id(other) == deal_id(entry)) {
+        let is_same = |other: usize| {
+            let other = lot.entries.get(other).and_then(|other| other.write.deal.as_ref());
+            other.map(|deal| &deal.deal_id) == entry.write.deal.as_ref().map(|deal| &deal.deal_id)
+        };
+        let is_changed = |change: &Change| matches!(change, Change::Deal(_, other) if is_same(*other));
+        if self.deals.iter().any(|&other| is_same(other)) || self.changes.iter().any(is_changed) {
             return;
         }
         match &entry.deal_external_id {
@@ -116,12 +116,16 @@ impl Plan {
 
     /// `false` when the entry has to wait for a later call.
     fn add_person(&mut self, lot: &Lot, at: usize) -> bool {
-        let people = self.changes.iter_mut().filter_map(|change| match change {
-            Change::Person(_, members) => Some(members),
-            Change::Deal(..) => None,
-        });
-        let same = |members: &&mut Vec<usize>| members.first().is_some_and(|&first| same_person(lot, first, at));
-        if let Some(members) = people.chain(&mut self.leads).find(same) {
+        let is_same = |members: &[usize]| members.first().is_some_and(|&first| same_person(lot, first, at));
+        for change in &mut self.changes {
+            if let Change::Person(_, members) = change
+                && is_same(members)
+            {
+                members.push(at);
+                return true;
+            }
+        }
+        if let Some(members) = self.leads.iter_mut().find(|members| is_same(members)) {
             members.push(at);
             return true;
         }
@@ -151,17 +155,28 @@ impl Plan {
 
     /// Everybody it is about, in order.
     pub(super) fn entries(&self) -> Vec<usize> {
-        let changed = self.changes.iter().flat_map(|change| match change {
-            Change::Person(_, members) => members.as_slice(),
-            Change::Deal(_, at) => std::slice::from_ref(at),
-        });
-        let tasks = self.tasks.iter().chain(self.leads_tasks.iter().map(|(at, _)| at));
         let mut entries: Vec<usize> = Vec::new();
-        for at in changed.chain(self.leads.iter().flatten()).chain(tasks).chain(&self.deals) {
-            if let Err(place) = entries.binary_search(at) {
-                entries.insert(place, *at);
+        let mut add = |positions: &[usize]| {
+            for at in positions {
+                if let Err(place) = entries.binary_search(at) {
+                    entries.insert(place, *at);
+                }
+            }
+        };
+        for change in &self.changes {
+            match change {
+                Change::Person(_, members) => add(members),
+                Change::Deal(_, at) => add(&[*at]),
             }
         }
+        for members in &self.leads {
+            add(members);
+        }
+        for &(at, _) in &self.leads_tasks {
+            add(&[at]);
+        }
+        add(&self.tasks);
+        add(&self.deals);
         entries
     }
 
@@ -171,63 +186,72 @@ impl Plan {
     }
 
     pub(super) fn request(&self, lot: &Lot, instance: &str) -> Request {
-        let mut parts = Vec::new();
-        let changes: Vec<Value> = self.changes.iter().filter_map(|change| changed(lot, change)).collect();
-        if !changes.is_empty() {
-            parts.push(collection(Method::Patch, "", "u", changes));
+        let mut call = Composing { lot, parts: Vec::new(), creates: false };
+        let mut records = Vec::new();
+        for change in &self.changes {
+            records.extend(changed(lot, change));
         }
-        let leads = self.leads.iter().filter_map(|members| {
-            let email = lot.at(members).next()?.email();
-            Some((people::new_lead(lot, members)?, keys::of_person(lot, email)))
-        });
-        let tasks = self.tasks.iter().filter_map(|&at| {
-            let entry = lot.entries.get(at)?;
-            task(entry, look::who(entry)?, is_contact(entry))
-        });
-        let leads_tasks = self
-            .leads_tasks
-            .iter()
-            .filter_map(|&(at, lead)| task(lot.entries.get(at)?, &format!("@{{n[{lead}].id}}"), IsContact::No));
-        let deals = self.deals.iter().filter_map(|&at| {
-            let entry = lot.entries.get(at)?;
-            Some((records::opportunity(entry, &deals::stage_name(lot, entry)?), keys::of_write(entry).to_owned()))
-        });
-        for (reference, kind, object, records) in [
-            ("n", RecordKind::Lead, "Lead", leads.collect()),
-            ("t", RecordKind::Task, "Task", tasks.collect()),
-            ("r", RecordKind::Task, "Task", leads_tasks.collect()),
-            ("o", RecordKind::Deal, "Opportunity", deals.collect()),
-        ] {
-            parts.extend(creation(lot, (reference, kind, object), records));
+        if !records.is_empty() {
+            call.parts.push(collection(Method::Patch, "", "u", records));
         }
-        let keyless = [
-            (!self.leads.is_empty(), RecordKind::Lead),
-            (!(self.tasks.is_empty() && self.leads_tasks.is_empty()), RecordKind::Task),
-            (!self.deals.is_empty(), RecordKind::Deal),
-        ];
-        let creates = keyless.into_iter().any(|(any, kind)| any && keys::field(lot, kind).is_none());
-        request(instance, &parts, if creates { Effect::Creates } else { Effect::Idempotent })
+        let mut records = Vec::new();
+        for members in &self.leads {
+            let email = lot.at(members).next().map_or("", Entry::email);
+            records.extend(people::new_lead(lot, members).map(|fields| (fields, keys::of_person(lot, email))));
+        }
+        call.create("n", RecordKind::Lead, "Lead", records);
+        let mut records = Vec::new();
+        for &at in &self.tasks {
+            let Some(entry) = lot.entries.get(at) else { continue };
+            records.extend(look::who(entry).and_then(|who| task(entry, who, is_contact(entry))));
+        }
+        call.create("t", RecordKind::Task, "Task", records);
+        let mut records = Vec::new();
+        for &(at, lead) in &self.leads_tasks {
+            let who = format!("@{{n[{lead}].id}}");
+            records.extend(lot.entries.get(at).and_then(|entry| task(entry, &who, IsContact::No)));
+        }
+        call.create("r", RecordKind::Task, "Task", records);
+        let mut records = Vec::new();
+        for &at in &self.deals {
+            let Some(entry) = lot.entries.get(at) else { continue };
+            let fields = deals::stage_name(lot, entry).map(|stage| records::opportunity(entry, &stage));
+            records.extend(fields.map(|fields| (fields, keys::of_write(entry).to_owned())));
+        }
+        call.create("o", RecordKind::Deal, "Opportunity", records);
+        request(instance, &call.parts, if call.creates { Effect::Creates } else { Effect::Idempotent })
     }
 }
 
-/// New records with their keys: upserted where the org has the field, created otherwise.
-fn creation(lot: &Lot, what: (&str, RecordKind, &str), records: Vec<(Fields, String)>) -> Option<Value> {
-    let (reference, kind, object) = what;
-    if records.is_empty() {
-        return None;
-    }
-    let field = keys::field(lot, kind);
-    let records = records.into_iter().map(|(mut fields, key)| {
-        if let Some(field) = field {
-            fields.insert(field.to_owned(), json!(key));
+/// A composite being put together.
+struct Composing<'a> {
+    lot: &'a Lot,
+    parts: Vec<Value>,
+    /// Something is made without a key, so a repeat would make it again.
+    creates: bool,
+}
+
+impl Composing<'_> {
+    /// New records with their keys: upserted where the org has the field, created otherwise.
+    fn create(&mut self, reference: &str, kind: RecordKind, object: &str, records: Vec<(Fields, String)>) {
+        if records.is_empty() {
+            return;
         }
-        record(object, fields)
-    });
-    let records = records.collect();
-    Some(match field {
-        Some(field) => collection(Method::Patch, &format!("/{object}/{field}"), reference, records),
-        None => collection(Method::Post, "", reference, records),
-    })
+        let field = keys::field(self.lot, kind);
+        let mut all = Vec::new();
+        for (mut fields, key) in records {
+            if let Some(field) = field {
+                fields.insert(field.to_owned(), json!(key));
+            }
+            all.push(record(object, fields));
+        }
+        let (method, path) = match field {
+            Some(field) => (Method::Patch, ["/", object, "/", field].concat()),
+            None => (Method::Post, String::new()),
+        };
+        self.creates |= field.is_none();
+        self.parts.push(collection(method, &path, reference, all));
+    }
 }
 
 fn task(entry: &Entry, who: &str, is_contact: IsContact) -> Option<(Fields, String)> {

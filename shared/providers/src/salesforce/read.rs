@@ -44,6 +44,15 @@ impl<'a> Reading<'a> {
         }
     }
 
+    /// The id of a record that was made, in the form a composite answers, and what is kept of its result.
+    fn made(&self, step: Result<&'a Value, Refused>) -> Result<(String, Value), Refused> {
+        let result = step?;
+        match hostile::text(result, "id").and_then(ids::to_18) {
+            Some(id) => Ok((id, hostile::kept(result))),
+            None => Err(Refused::Failed(self.unreadable(Effect::Creates))),
+        }
+    }
+
     fn judge(&self, part: Option<composite::Part<'a>>, effect: Effect) -> Result<&'a Value, Refused> {
         match part {
             None => Err(Refused::Failed(self.unreadable(effect))),
@@ -76,43 +85,29 @@ pub(super) fn write(lot: &mut Lot, call: &Call, answer: &Answer, now: Timestamp)
     let reading = Reading { response, body: &body, now };
     // Records that were made first: a failure of the person must not make them forgotten.
     for (nth, &at) in plan.tasks.iter().enumerate() {
-        let step = reading.record("t", nth, Effect::Creates).map(hostile::kept);
-        task_step(lot, at, &reading, step);
+        task_step(lot, at, &reading, reading.record("t", nth, Effect::Creates));
     }
+    let not_taken = whole_part_failed(&body, "r");
     for (nth, &(at, _)) in plan.leads_tasks.iter().enumerate() {
-        match reading.record("r", nth, Effect::Creates).map(hostile::kept) {
+        match reading.record("r", nth, Effect::Creates) {
             // Left for the next call, with the lead's id itself: whether one of the leads failed, or the reference.
             Err(Refused::Halted) => {}
-            Err(Refused::Failed(WriteOutcome::Rejected(why)))
-                if whole_part_failed(&body, "r") && why.class == ErrorClass::Mapping => {}
+            Err(Refused::Failed(WriteOutcome::Rejected(why))) if not_taken && why.class == ErrorClass::Mapping => {}
             step => task_step(lot, at, &reading, step),
         }
     }
     for (nth, change) in plan.changes.iter().enumerate() {
-        let step = reading.record("u", nth, Effect::Idempotent).map(hostile::kept);
-        match (change, step) {
-            (Change::Person(_, members), Ok(result)) => person_made(lot, members, &person_of(lot, members), &result),
-            (Change::Person(_, members), Err(refused)) => refuse_all(lot, members, &reading, refused),
-            (Change::Deal(id, at), Ok(result)) => deal_made(lot, *at, id, &result),
-            (Change::Deal(_, at), Err(refused)) => refuse(lot, *at, &reading, refused),
+        let step = reading.record("u", nth, Effect::Idempotent);
+        match change {
+            Change::Person(_, members) => person_step(lot, members, &reading, step, &person_of(lot, members)),
+            Change::Deal(id, at) => deal_step(lot, *at, &reading, step, Some(id)),
         }
     }
     for (nth, members) in plan.leads.iter().enumerate() {
-        match reading.record("n", nth, Effect::Creates).map(|result| (new_id(result), hostile::kept(result))) {
-            Ok((Some(id), result)) => person_made(lot, members, &Person::Lead(id), &result),
-            Ok((None, _)) => {
-                let outcome = reading.unreadable(Effect::Creates);
-                refuse_all(lot, members, &reading, Refused::Failed(outcome));
-            }
-            Err(refused) => refuse_all(lot, members, &reading, refused),
-        }
+        person_step(lot, members, &reading, reading.record("n", nth, Effect::Creates), &Person::Absent);
     }
     for (nth, &at) in plan.deals.iter().enumerate() {
-        match reading.record("o", nth, Effect::Creates).map(|result| (new_id(result), hostile::kept(result))) {
-            Ok((Some(id), result)) => deal_made(lot, at, &id, &result),
-            Ok((None, _)) => refuse(lot, at, &reading, Refused::Failed(reading.unreadable(Effect::Creates))),
-            Err(refused) => refuse(lot, at, &reading, refused),
-        }
+        deal_step(lot, at, &reading, reading.record("o", nth, Effect::Creates), None);
     }
 }
 
@@ -120,20 +115,14 @@ fn whole_part_failed(body: &Value, reference: &str) -> bool {
     composite::find(body, reference).is_some_and(|part| !part.is_success())
 }
 
-/// The id of a record that was made, in the form a composite answers.
-fn new_id(result: &Value) -> Option<String> {
-    hostile::text(result, "id").and_then(ids::to_18)
-}
+/// What became of a record.
+type Step<'a> = Result<&'a Value, Refused>;
 
 /// Keeps the id of a task that was made, or says why there is none.
-pub(super) fn task_step(lot: &mut Lot, at: usize, reading: &Reading<'_>, step: Result<Value, Refused>) {
-    let mut result = match step {
-        Ok(result) => result,
+pub(super) fn task_step(lot: &mut Lot, at: usize, reading: &Reading<'_>, step: Step<'_>) {
+    let (id, mut result) = match reading.made(step) {
+        Ok(made) => made,
         Err(refused) => return refuse(lot, at, reading, refused),
-    };
-    let Some(id) = new_id(&result) else {
-        let outcome = reading.unreadable(Effect::Creates);
-        return lot.fail(&[at], &outcome);
     };
     let is_tied = |entry: &Entry| entry.deal_external_id.is_none() || is_contact(entry) == IsContact::Yes;
     if let (false, Some(fields)) = (lot.entries.get(at).is_none_or(is_tied), result.as_object_mut()) {
@@ -143,6 +132,18 @@ pub(super) fn task_step(lot: &mut Lot, at: usize, reading: &Reading<'_>, step: R
         entry.external_ids.insert("task".to_owned(), id.clone());
         entry.response = Some(result.clone());
     });
+}
+
+/// Keeps the id of the person for everybody with the address, or says why there is none. Nobody was known before: a new lead.
+pub(super) fn person_step(lot: &mut Lot, members: &[usize], reading: &Reading<'_>, step: Step<'_>, known: &Person) {
+    let made = match found(known) {
+        Some(_) => step.map(|result| (known.clone(), hostile::kept(result))),
+        None => reading.made(step).map(|(id, result)| (Person::Lead(id), result)),
+    };
+    match made {
+        Ok((person, result)) => person_made(lot, members, &person, &result),
+        Err(refused) => refuse_all(lot, members, reading, refused),
+    }
 }
 
 /// Keeps the id of the person for everybody with the address.
@@ -161,15 +162,23 @@ pub(super) fn person_made(lot: &mut Lot, members: &[usize], person: &Person, res
     }
 }
 
-/// Keeps the id of the opportunity, and tells it to the lot's other writes of the same deal.
-fn deal_made(lot: &mut Lot, at: usize, id: &str, result: &Value) {
+/// Keeps the id of the opportunity, and tells it to the lot's other writes of the same deal; or says why there is none.
+fn deal_step(lot: &mut Lot, at: usize, reading: &Reading<'_>, step: Step<'_>, known: Option<&str>) {
+    let made = match known {
+        Some(id) => step.map(|result| (id.to_owned(), hostile::kept(result))),
+        None => reading.made(step),
+    };
+    let (id, result) = match made {
+        Ok(made) => made,
+        Err(refused) => return refuse(lot, at, reading, refused),
+    };
     let deal_id = |entry: &Entry| entry.write.deal.as_ref().map(|deal| deal.deal_id.clone());
     let Some(this) = lot.entries.get(at).map(deal_id) else { return };
     for entry in lot.entries.iter_mut().filter(|entry| entry.write.deal.is_some() && deal_id(entry) == this) {
-        entry.deal_external_id.get_or_insert_with(|| id.to_owned());
+        entry.deal_external_id.get_or_insert_with(|| id.clone());
     }
     lot.each(&[at], |entry| {
-        entry.external_ids.insert("deal".to_owned(), id.to_owned());
+        entry.external_ids.insert("deal".to_owned(), id.clone());
         entry.response = Some(result.clone());
     });
 }

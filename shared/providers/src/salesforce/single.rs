@@ -176,17 +176,14 @@ pub(super) fn read(lot: &mut Lot, at: usize, answer: &Answer, now: Timestamp) {
     let Some(entry) = lot.entries.get(at) else { return };
     let given = records::given_fields(entry.write.contact.as_ref(), &person);
     // The task first: a failure of the person must not make it forgotten.
-    let step = needs_task(entry).then(|| reading.part(task, Effect::Creates).map(hostile::kept));
-    let change = if change == "n" || given.is_empty() {
-        Ok(hostile::kept(composite::find(&body, change).map_or(&Value::Null, |part| part.body)))
-    } else {
-        reading.part(change, Effect::Idempotent).map(hostile::kept)
-    };
-    if let Some(step) = step {
-        super::read::task_step(lot, at, &reading, step);
+    if needs_task(entry) {
+        super::read::task_step(lot, at, &reading, reading.part(task, Effect::Creates));
     }
-    match change {
-        Ok(result) => super::read::person_made(lot, &[at], &person, &result),
-        Err(refused) => super::read::refuse(lot, at, &reading, refused),
+    if change == "n" || given.is_empty() {
+        let result = composite::find(&body, change).map_or(&Value::Null, |part| part.body);
+        super::read::person_made(lot, &[at], &person, &hostile::kept(result));
+    } else {
+        let step = reading.part(change, Effect::Idempotent);
+        super::read::person_step(lot, &[at], &reading, step, &person);
     }
 }

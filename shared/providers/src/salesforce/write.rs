@@ -98,8 +98,7 @@ pub(super) fn read_call(lot: &mut Lot, call: &Call, answer: &Answer, now: Timest
 }
 
 /// The requests as they would be sent if the org knew none of the people and accepted all of it.
-pub(super) fn dry_run(lot: &Lot) -> Vec<Request> {
-    let mut lot = lot.clone();
+pub(super) fn dry_run(mut lot: Lot) -> Vec<Request> {
     let mut requests = Vec::new();
     while let Some(call) = next_call(&mut lot) {
         lot.each(&call.entries, |entry| match call.kind {
