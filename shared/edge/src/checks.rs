@@ -15,7 +15,7 @@ use model::health::CheckRound;
 use std::cell::Cell;
 use worker::Env;
 
-use crate::consume::{RETRY_SECS, read, settle};
+use crate::consume::{RETRY_SECS, body, settle};
 use crate::log::Lines;
 use crate::{Batch, Heard, Ports, Uses, entry, log, waiting};
 
@@ -35,7 +35,7 @@ where
 {
     log::on_panic(worker);
     for message in batch.raw_iter() {
-        let Some(round) = read::<CheckRound>(&message) else {
+        let Some(round) = body(&message).and_then(|body| serde_json::from_value::<CheckRound>(body).ok()) else {
             Lines::new(worker, entry::random_id()).event("message_unreadable", &[]);
             settle(&message, Heard::Done);
             continue;

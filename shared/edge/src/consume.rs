@@ -17,7 +17,7 @@
 //! ```
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -26,9 +26,10 @@ use std::rc::Rc;
 use flows::world::Log;
 use flows::{Error, World};
 use js_sys::JSON;
+use model::WriteId;
 use model::connection::ConnectionKey;
 use model::doorbell::{Doorbell, WRITES_PER_DOORBELL_MAX};
-use serde::de::DeserializeOwned;
+use serde_json::Value;
 use worker::{Env, MessageExt, QueueRetryOptionsBuilder, RawMessage};
 
 use crate::log::Lines;
@@ -130,60 +131,66 @@ where
 
 /// The messages by connection; what cannot be read is acknowledged and logged.
 fn group(worker: &'static str, batch: &Batch) -> Vec<Group> {
-    let mut found = Vec::new();
+    let mut joined = Vec::new();
+    let mut messages: Vec<Vec<RawMessage>> = Vec::new();
     for message in batch.raw_iter() {
-        if let Some(doorbell) = read::<Doorbell>(&message) {
-            found.push((doorbell, message));
-        } else {
+        let Some(doorbell) = body(&message).and_then(|body| Doorbell::from_json(&body)) else {
             Lines::new(worker, entry::random_id()).event("message_unreadable", &[]);
             settle(&message, Heard::Done);
+            continue;
+        };
+        let at = Joined::add(&mut joined, doorbell);
+        match messages.get_mut(at) {
+            Some(of_connection) => of_connection.push(message),
+            None => messages.push(vec![message]),
         }
     }
-    let mut groups: BTreeMap<ConnectionKey, Group> = BTreeMap::new();
-    let mut bells: Vec<Doorbell> = Vec::new();
-    for (doorbell, message) in found {
-        let group = groups.entry(doorbell.connection.clone()).or_insert_with(|| Group {
-            doorbells: Vec::new(),
-            lots: 0,
-            request_id: doorbell.request_id.clone(),
-            messages: Vec::new(),
-        });
-        group.messages.push(message);
-        bells.push(doorbell);
-    }
-    for doorbell in join(bells) {
-        if let Some(group) = groups.get_mut(&doorbell.connection) {
-            group.doorbells.push(doorbell);
-            group.lots += 1;
-        }
-    }
-    groups.into_values().collect()
+    let groups = joined.into_iter().zip(messages).map(|(joined, messages)| {
+        let request_id = joined.request_id.clone();
+        let doorbells = joined.doorbells();
+        Group { lots: doorbells.len(), doorbells, request_id, messages }
+    });
+    groups.collect()
 }
 
-/// Doorbells of one connection become as few as possible, each write named once.
-fn join(doorbells: Vec<Doorbell>) -> Vec<Doorbell> {
-    let mut by_connection: BTreeMap<ConnectionKey, (String, BTreeSet<model::WriteId>)> = BTreeMap::new();
-    for doorbell in doorbells {
-        let (_, writes) =
-            by_connection.entry(doorbell.connection).or_insert_with(|| (doorbell.request_id, BTreeSet::new()));
-        writes.extend(doorbell.writes);
-    }
-    let mut joined = Vec::new();
-    for (connection, (request_id, writes)) in by_connection {
-        let writes: Vec<_> = writes.into_iter().collect();
-        for lot in writes.chunks(WRITES_PER_DOORBELL_MAX) {
-            let (connection, request_id) = (connection.clone(), request_id.clone());
-            joined.push(Doorbell { connection, writes: lot.to_vec(), request_id });
+/// What the doorbells of one connection name, each write once.
+struct Joined {
+    connection: ConnectionKey,
+    request_id: String,
+    writes: BTreeSet<WriteId>,
+}
+
+impl Joined {
+    /// Joins a doorbell to those of its connection, of which a batch has a hundred at most; answers their place.
+    fn add(all: &mut Vec<Self>, doorbell: Doorbell) -> usize {
+        let Doorbell { connection, writes, request_id } = doorbell;
+        let at = all.iter().position(|joined| joined.connection == connection).unwrap_or(all.len());
+        if at == all.len() {
+            all.push(Self { connection, request_id, writes: BTreeSet::new() });
         }
+        if let Some(joined) = all.get_mut(at) {
+            joined.writes.extend(writes);
+        }
+        at
     }
-    joined
+
+    /// As few doorbells as possible.
+    fn doorbells(self) -> Vec<Doorbell> {
+        let writes: Vec<WriteId> = self.writes.into_iter().collect();
+        let lot = |lot: &[WriteId]| Doorbell {
+            connection: self.connection.clone(),
+            writes: lot.to_vec(),
+            request_id: self.request_id.clone(),
+        };
+        writes.chunks(WRITES_PER_DOORBELL_MAX).map(lot).collect()
+    }
 }
 
 /// A body that is JSON text, or a value that JSON can write.
-pub(crate) fn read<T: DeserializeOwned>(message: &RawMessage) -> Option<T> {
+pub(crate) fn body(message: &RawMessage) -> Option<Value> {
     let body = message.body();
     let text = body.as_string().or_else(|| JSON::stringify(&body).ok().map(String::from))?;
-    model::json::read(&text)
+    serde_json::from_str(&text).ok()
 }
 
 pub(crate) fn settle(message: &RawMessage, heard: Heard) {
@@ -197,10 +204,18 @@ pub(crate) fn settle(message: &RawMessage, heard: Heard) {
 
 #[cfg(test)]
 mod tests {
-    use super::join;
+    use super::Joined;
     use model::connection::ConnectionKey;
     use model::doorbell::Doorbell;
     use model::{Crm, WorkspaceId, WriteId};
+
+    fn join(doorbells: Vec<Doorbell>) -> Vec<Doorbell> {
+        let mut joined = Vec::new();
+        for doorbell in doorbells {
+            Joined::add(&mut joined, doorbell);
+        }
+        joined.into_iter().flat_map(Joined::doorbells).collect()
+    }
 
     fn bell(workspace: &str, writes: impl IntoIterator<Item = u32>) -> Doorbell {
         let workspace_id = WorkspaceId::parse(workspace).unwrap();

@@ -13,6 +13,7 @@ use flows::world::Log;
 use model::connection::{ConnectionFacts, ConnectionKey};
 use model::{Secret, Timestamp};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 
@@ -57,8 +58,8 @@ impl Call {
     }
 }
 
-/// What an admit is answered with. No `Debug`: it holds the token. Not tagged inside: serde would buffer it, for 10 KB of wasm.
-#[derive(Serialize, Deserialize)]
+/// What an admit is answered with. No `Debug`: it holds the token. Written by serde in the gate, read by hand by everybody else.
+#[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// Come in.
@@ -102,18 +103,29 @@ impl From<Result<Admission, GateRefusal>> for Verdict {
     }
 }
 
-impl From<Verdict> for Result<Admission, GateRefusal> {
-    fn from(verdict: Verdict) -> Self {
-        match verdict {
-            Verdict::Admitted { access_token, token_generation, facts, permit } => {
-                Ok(Admission { access_token: Secret::new(access_token), token_generation, facts, permit })
-            }
-            Verdict::NotConnected => Err(GateRefusal::NotConnected),
-            Verdict::Reconnect => Err(GateRefusal::Reconnect),
-            Verdict::Wait { until } => Err(GateRefusal::Wait(until)),
-            Verdict::Unavailable => Err(GateRefusal::Unavailable),
+impl Verdict {
+    /// What the gate decided; an answer that cannot be read is no permission.
+    fn read(text: &str) -> Result<Admission, GateRefusal> {
+        let verdict: Value = serde_json::from_str(text).map_err(|_| GateRefusal::Unavailable)?;
+        if let Some(admitted) = verdict.get("admitted") {
+            return admission(admitted).ok_or(GateRefusal::Unavailable);
         }
+        Err(match (verdict.as_str(), verdict.pointer("/wait/until").and_then(Value::as_i64)) {
+            (_, Some(until)) => GateRefusal::Wait(Timestamp(until)),
+            (Some("not_connected"), _) => GateRefusal::NotConnected,
+            (Some("reconnect"), _) => GateRefusal::Reconnect,
+            _ => GateRefusal::Unavailable,
+        })
     }
+}
+
+fn admission(admitted: &Value) -> Option<Admission> {
+    Some(Admission {
+        access_token: Secret::new(admitted.get("access_token")?.as_str()?.to_owned()),
+        token_generation: admitted.get("token_generation")?.as_u64()?,
+        facts: ConnectionFacts::from_json(admitted.get("facts")?)?,
+        permit: admitted.get("permit")?.as_u64(),
+    })
 }
 
 /// The object's name. A workspace id cannot hold a colon, so no two connections share one.
@@ -165,7 +177,7 @@ impl Gates {
 impl Gate for Gates {
     async fn admit(&self, connection: &ConnectionKey, ask: Ask) -> Result<Admission, GateRefusal> {
         let answer = self.call(connection, Call::Admit(ask)).await.ok_or(GateRefusal::Unavailable)?;
-        model::json::read::<Verdict>(&answer).map_or(Err(GateRefusal::Unavailable), Into::into)
+        Verdict::read(&answer)
     }
 
     async fn report(&self, connection: &ConnectionKey, report: Report) {
@@ -207,8 +219,11 @@ mod tests {
             GateRefusal::Unavailable,
         ] {
             let text = serde_json::to_string(&Verdict::from(Err(refusal.clone()))).unwrap();
-            let back: Result<Admission, GateRefusal> = serde_json::from_str::<Verdict>(&text).unwrap().into();
+            let back: Result<Admission, GateRefusal> = Verdict::read(&text);
             assert_eq!(back.err(), Some(refusal));
+        }
+        for unreadable in ["", "[]", r#"{"admitted":{}}"#, r#"{"admitted":{"access_token":"t"}}"#, r#""elsewhere""#] {
+            assert_eq!(Verdict::read(unreadable).err(), Some(GateRefusal::Unavailable), "{unreadable}");
         }
         let facts = ConnectionFacts {
             id: ConnectionId::parse("cx_1").unwrap(),
@@ -223,7 +238,7 @@ mod tests {
             permit: Some(9),
         };
         let text = serde_json::to_string(&Verdict::from(Ok(admission))).unwrap();
-        let back: Result<Admission, GateRefusal> = serde_json::from_str::<Verdict>(&text).unwrap().into();
+        let back: Result<Admission, GateRefusal> = Verdict::read(&text);
         let back = back.unwrap();
         assert_eq!((back.access_token.expose().as_str(), back.token_generation, back.facts), ("t", 4, facts));
         assert_eq!(back.permit, Some(9));

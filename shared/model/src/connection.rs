@@ -5,6 +5,7 @@
 use crate::mechanisms::{Mechanism, Mechanisms, RecordKind};
 use crate::{ConnectionId, Crm, WorkspaceId};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// Whether a connection can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -63,6 +64,17 @@ pub struct ConnectionKey {
     pub crm: Crm,
 }
 
+impl ConnectionKey {
+    /// Reads what serde writes, by hand: the processors read nothing else that needs the derived code.
+    pub fn from_json(value: &Value) -> Option<Self> {
+        Some(Self {
+            workspace_id: WorkspaceId::parse(value.get("workspace_id")?.as_str()?)?,
+            shard: value.get("shard")?.as_str()?.to_owned(),
+            crm: Crm::parse(value.get("crm")?.as_str()?)?,
+        })
+    }
+}
+
 /// What a provider must know of a connection to build a request. No token: that is added when a request is sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConnectionFacts {
@@ -78,6 +90,16 @@ pub struct ConnectionFacts {
 }
 
 impl ConnectionFacts {
+    /// Reads what serde writes, by hand as [`ConnectionKey::from_json`].
+    pub fn from_json(value: &Value) -> Option<Self> {
+        Some(Self {
+            id: ConnectionId::parse(value.get("id")?.as_str()?)?,
+            external_account_id: value.get("external_account_id")?.as_str()?.to_owned(),
+            instance_url: value.get("instance_url")?.as_str().map(ToOwned::to_owned),
+            mechanisms: None,
+        })
+    }
+
     /// How records of this kind are written: the safest way there is until the CRM was asked.
     pub fn mechanism(&self, kind: RecordKind) -> &Mechanism {
         self.mechanisms.as_ref().map_or(&Mechanism::LookThenCreate, |mechanisms| mechanisms.of(kind))
