@@ -6,7 +6,7 @@ use crate::send_lot::{Sent, failure};
 use crate::{Error, Tenant, World, alarm, audit};
 use crypto::random;
 use model::backoff::WRITES;
-use model::connection::{ConnectionFacts, ConnectionKey};
+use model::connection::ConnectionKey;
 use model::mechanisms::RecordKind;
 use model::write::{
     Doubt, ErrorClass, MECHANISM_GONE_CODE, Standing, Transition, WriteOutcome, WriteStatus, may_still_land_secs, next,
@@ -17,7 +17,7 @@ use providers::http::{Body, Request};
 use providers::lot::{Entry, Lot};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use store::connections::{self, Connection};
+use store::connections::{self, Target};
 use store::db::nth;
 use store::deals::{self, KnownDeal, OfWrite};
 use store::leases::{self, Claim, Leased, Released, Settled, Settlement};
@@ -46,7 +46,7 @@ pub(crate) struct LeasedLot {
     pub(crate) lot: Lot,
     rows: Vec<Leased>,
     /// As it was when they were leased.
-    connection: Connection,
+    connection: Target,
     /// Rows that cannot be sent, and why.
     unsendable: Vec<(Leased, WriteOutcome)>,
 }
@@ -79,11 +79,11 @@ impl Lease {
             .batch(vec![
                 leases::lease(scope, crm, &keys, &claim),
                 leases::begin_attempts(scope, crm, &keys, &self.id, world.now),
-                connections::select(scope, crm),
+                connections::select_target(scope, crm),
                 deals::select_of_lease(scope, crm, &keys, &self.id),
             ])
             .await?;
-        let connection = nth(&outcomes, 2)?.first::<Connection>()?;
+        let connection = nth(&outcomes, 2)?.first::<Target>()?;
         let mut deals = BTreeMap::new();
         for deal in nth(&outcomes, 3)?.rows::<OfWrite>()? {
             deals.insert(deal.idempotency_key, deal.crm_deal_id);
@@ -164,9 +164,8 @@ async fn commit(tenant: &Tenant<'_>, batch: &[Statement]) -> Result<Vec<Outcome>
 }
 
 impl LeasedLot {
-    fn new(connection: Connection, leased: Vec<Leased>, deals: &BTreeMap<String, String>) -> Self {
+    fn new(connection: Target, leased: Vec<Leased>, deals: &BTreeMap<String, String>) -> Self {
         let crm = connection.crm;
-        let mechanisms = connection.mechanisms();
         let changed_at = connection.mechanisms_at.map(|at| at.plus_secs(CLOCKS_DIFFER_SECS));
         let (mut entries, mut rows, mut unsendable) = (Vec::with_capacity(leased.len()), Vec::new(), Vec::new());
         for mut row in leased {
@@ -190,7 +189,7 @@ impl LeasedLot {
             });
             rows.push(row);
         }
-        let facts = ConnectionFacts { mechanisms, ..connection.facts() };
+        let facts = connection.facts();
         Self { lot: Lot::new(crm, facts, entries), rows, connection, unsendable }
     }
 

@@ -70,7 +70,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// What adapters must know, but for the mechanisms ([`Self::mechanisms`]): most callers have no use for them.
+    /// What adapters must know, but for the mechanisms, which are a write's concern ([`Target`]).
     pub fn facts(&self) -> ConnectionFacts {
         ConnectionFacts {
             id: self.id.clone(),
@@ -79,12 +79,46 @@ impl Connection {
             mechanisms: None,
         }
     }
+}
 
-    /// What probing found.
-    pub fn mechanisms(&self) -> Option<Mechanisms> {
-        let text = self.mechanisms_json.as_deref()?;
-        serde_json::from_str(text).ok().map(|value| Mechanisms::from_json(&value))
+/// What a lease must know of the connection its writes go through. No token, sealed or not, and nothing of its health.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Target {
+    /// The connection.
+    pub id: ConnectionId,
+    /// Its CRM.
+    pub crm: Crm,
+    /// The hub id or 18-character org id.
+    pub external_account_id: String,
+    /// Salesforce: where the org answers.
+    pub instance_url: Option<String>,
+    /// When it was made, or made anew.
+    pub connected_at: Timestamp,
+    mechanisms_json: Option<String>,
+    /// When its mechanisms were found, or forgotten.
+    pub mechanisms_at: Option<Timestamp>,
+}
+
+impl Target {
+    /// What adapters must know, with what probing found.
+    pub fn facts(&self) -> ConnectionFacts {
+        let mechanisms = self.mechanisms_json.as_deref().and_then(|text| serde_json::from_str(text).ok());
+        ConnectionFacts {
+            id: self.id.clone(),
+            external_account_id: self.external_account_id.clone(),
+            instance_url: self.instance_url.clone(),
+            mechanisms: mechanisms.map(|found| Mechanisms::from_json(&found)),
+        }
     }
+}
+
+/// The statement that reads a connection as the target of writes, for use in a batch.
+pub fn select_target(scope: &WorkspaceScope, crm: Crm) -> Statement {
+    Statement::new(
+        "SELECT id, crm, external_account_id, instance_url, connected_at, mechanisms_json, mechanisms_at
+         FROM crm_connections WHERE workspace_id = ?1 AND crm = ?2",
+        [Bind::from(scope.workspace_id().as_str()), crm.as_str().into()],
+    )
 }
 
 /// The statement that reads one connection, for use in a batch.
