@@ -165,7 +165,7 @@ async fn commit(tenant: &Tenant<'_>, batch: &[Statement]) -> Result<Vec<Outcome>
 
 impl LeasedLot {
     fn new(connection: Target, leased: Vec<Leased>, deals: &BTreeMap<String, String>) -> Self {
-        let crm = connection.crm;
+        let (crm, facts) = (connection.crm, connection.facts());
         let changed_at = connection.mechanisms_at.map(|at| at.plus_secs(CLOCKS_DIFFER_SECS));
         let (mut entries, mut rows, mut unsendable) = (Vec::with_capacity(leased.len()), Vec::new(), Vec::new());
         for mut row in leased {
@@ -183,13 +183,13 @@ impl LeasedLot {
                 external_ids: model::json::read(&row.external_ids_json).unwrap_or_default(),
                 in_doubt,
                 // Not probed yet: the try went without what this lot's probe may find.
-                doubt_is_older: in_doubt && (mechanisms.is_none() || changed_at.is_some_and(|at| row.created_at < at)),
+                doubt_is_older: in_doubt
+                    && (facts.mechanisms.is_none() || changed_at.is_some_and(|at| row.created_at < at)),
                 deal_external_id: deals.get(&row.idempotency_key).cloned(),
                 ..Entry::new(id, write, row.created_at)
             });
             rows.push(row);
         }
-        let facts = connection.facts();
         Self { lot: Lot::new(crm, facts, entries), rows, connection, unsendable }
     }
 
