@@ -3,8 +3,8 @@
 // rows_per_s: messages redacted in a second by one run of the job that is not disturbed, 100,000 due. memory_mb: the linear
 // memory of its WebAssembly instance afterwards, which never shrinks.
 //
-// Then the same once more with workerd killed while the job is at work, and started again on the same files: what is due must be
-// redacted, all of it once, and the audit trail must tell of exactly that. How many slices a run took, what D1 read and
+// Then the same once more with workerd killed in the middle, when a batch was applied and its answer never came, and started
+// again on the same files: what is due must be redacted, all of it once, and the audit trail must tell of exactly that. How many slices a run took, what D1 read and
 // wrote, and what a run finds at a tenth of the table are printed.
 
 import assert from "node:assert/strict";
@@ -25,6 +25,8 @@ const job = "purge-retention";
 const messages = 1_000_000;
 const workspaces = 40;
 const due = messages / 10;
+/** Batches after which a run is killed: about half of what it takes. */
+const stopAfter = 100;
 
 export async function run({ report, note }) {
   const secrets = makeSecrets();
@@ -53,11 +55,12 @@ export async function run({ report, note }) {
     // As many again, and the machine goes down in the middle.
     await seedDue(bed.db, due);
     const before = await redacted(bed.db);
+    await worker(bed, `${spyUrl}?stop_after=${stopAfter}`);
+    const stopAt = (await batches(bed)) + stopAfter;
     const running = runCron(bed.miniflare, job).catch(() => "killed");
-    // By the clock: while the job keeps the database busy nobody else is answered.
-    await sleep(whole.ms * 0.4);
-    await bed.miniflare.dispose();
-    assert.equal(await running, "killed");
+    // While the job keeps the database busy nobody else is answered; once it hangs this is.
+    while ((await batches(bed)) < stopAt) await sleep(50);
+    await Promise.race([bed.miniflare.dispose(), running]);
     bed = await start(secrets, persisted);
     const left = (await redacted(bed.db)) - before;
     assert.ok(left > 0 && left < due, `it was killed in the middle: ${left}`);
@@ -77,7 +80,10 @@ export async function run({ report, note }) {
 
 async function start(secrets, persisted) {
   const workers = miniflareWorkers({ origin: "https://conduit.test", secrets, only: [job] });
-  workers.forEach(addSpy);
+  for (const one of workers) {
+    addSpy(one);
+    one.modules.unshift({ type: "ESModule", path: join(one.modulesRoot, "bench-stop.js"), contents: stop });
+  }
   const miniflare = new Miniflare({
     workers: [...workers, deskWorker(workers, [job])],
     cf: false,
@@ -88,7 +94,31 @@ async function start(secrets, persisted) {
   return { miniflare, db: new Database(miniflare) };
 }
 
-const sums = async ({ miniflare }) => (await (await miniflare.getWorker(job)).fetch(spyUrl)).json();
+const worker = async ({ miniflare }, url) => (await miniflare.getWorker(job)).fetch(url);
+const sums = async (bed) => (await worker(bed, spyUrl)).json();
+const batches = async (bed) => (await sums(bed)).d1_batches;
+
+/** A module before the spy: after so many batches the next one's answer never comes. */
+const stop = `
+import { env } from "cloudflare:workers";
+import worker from "./bench-entry.js";
+let left = Infinity;
+const d1 = Object.getPrototypeOf(env.DB);
+const { batch } = d1;
+d1.batch = async function (statements) {
+  const answers = await batch.call(this, statements);
+  left -= 1;
+  return left > 0 ? answers : new Promise(() => {});
+};
+export default {
+  ...worker,
+  fetch(request, env, ctx) {
+    const after = new URL(request.url).searchParams.get("stop_after");
+    if (after === null) return worker.fetch(request, env, ctx);
+    left = Number(after);
+    return new Response(null, { status: 204 });
+  },
+};`;
 
 /** One run of the job: how long it took, and what it spent. */
 async function timed(bed) {

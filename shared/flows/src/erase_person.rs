@@ -8,8 +8,8 @@
 //! A write that waits to be sent is cancelled. One of which nobody knows whether the CRM has it keeps its payload until that is
 //! settled, since it is looked for by it; until then the erasure waits. What the CRM holds is the CRM's to erase.
 
+use crate::allowance::Allowance;
 use crate::authenticate::Caller;
-use crate::purge_retention::Budget;
 use crate::remove_attachments::{Objects, remove_attachments};
 use crate::{Error, Tenant, World, audit};
 use crypto::pii::{PiiMaster, WorkspacePiiKey};
@@ -22,6 +22,8 @@ use store::{attachments, messages, redaction};
 
 /// Queries of one request: some 100,000 writes of other people, or 30,000 of this one.
 const QUERIES_PER_REQUEST: u32 = 300;
+/// A person waits for it.
+const SECS_PER_REQUEST: i64 = 20;
 /// Rows of one slice.
 const ROWS_PER_SLICE: u32 = 500;
 /// The longest address there is (RFC 5321, with its angle brackets).
@@ -52,8 +54,8 @@ pub async fn erase_person(
     ];
     let outcomes = tenant.db.batch(batch).await?;
     let erasure = nth(&outcomes, 2)?.first::<Erasure>()?.ok_or(store::DbError::Shape)?;
-    let mut budget = Budget::of(QUERIES_PER_REQUEST);
-    let (status, erasure) = go_on(world, &tenant, objects, &key, erasure, &caller.actor, &mut budget).await?;
+    let mut allowance = Allowance::of(world, QUERIES_PER_REQUEST, SECS_PER_REQUEST);
+    let (status, erasure) = go_on(world, &tenant, objects, &key, erasure, &caller.actor, &mut allowance).await?;
     Ok(json!({
         "id": erasure.id,
         "status": status,
@@ -73,12 +75,12 @@ pub(crate) async fn go_on(
     key: &WorkspacePiiKey,
     erasure: Erasure,
     actor: &str,
-    budget: &mut Budget,
+    allowance: &mut Allowance<'_>,
 ) -> Result<(&'static str, Erasure), Error> {
-    let Some(messages_left) = erase_messages(world, tenant, objects, &erasure, budget).await? else {
+    let Some(messages_left) = erase_messages(world, tenant, objects, &erasure, allowance).await? else {
         return unfinished(tenant, erasure).await;
     };
-    let Some(writes_left) = erase_writes(world, tenant, key, &erasure, budget).await? else {
+    let Some(writes_left) = erase_writes(world, tenant, key, &erasure, allowance).await? else {
         return unfinished(tenant, erasure).await;
     };
     if messages_left || writes_left {
@@ -114,12 +116,12 @@ async fn erase_messages(
     tenant: &Tenant<'_>,
     objects: &dyn Objects,
     erasure: &Erasure,
-    budget: &mut Budget,
+    allowance: &mut Allowance<'_>,
 ) -> Result<Option<bool>, Error> {
     let (scope, hmac) = (&tenant.scope, erasure.person_hmac.as_str());
     let mut left = false;
     loop {
-        if !budget.take(3) {
+        if !allowance.take(3) {
             return Ok(None);
         }
         let rows = attachments::list_of(tenant.db, scope, hmac, ROWS_PER_SLICE).await?;
@@ -135,7 +137,7 @@ async fn erase_messages(
         }
     }
     loop {
-        if !budget.take(2) {
+        if !allowance.take(2) {
             return Ok(None);
         }
         let batch = vec![
@@ -154,12 +156,12 @@ async fn erase_writes(
     tenant: &Tenant<'_>,
     key: &WorkspacePiiKey,
     erasure: &Erasure,
-    budget: &mut Budget,
+    allowance: &mut Allowance<'_>,
 ) -> Result<Option<bool>, Error> {
     let mut left = false;
     let mut place = (erasure.write_created_at, erasure.write_crm.clone(), erasure.write_key.clone());
     loop {
-        if !budget.take(8) {
+        if !allowance.take(8) {
             return Ok(None);
         }
         let after = (place.0, place.1.as_str(), place.2.as_str());
@@ -168,7 +170,7 @@ async fn erase_writes(
         let Some(last) = passed.last() else { return Ok(Some(left)) };
         let keys = of_person(&passed, key, &erasure.person_hmac);
         if keys.is_empty() {
-            budget.give_back(6);
+            allowance.give_back(6);
         } else {
             left |= redact(world, tenant, erasure, &keys).await?;
         }

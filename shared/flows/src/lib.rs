@@ -47,6 +47,7 @@ pub mod verify_audit;
 pub mod watch_installs;
 pub mod world;
 
+mod allowance;
 mod connect_account;
 mod end_grant;
 mod end_removed;

@@ -6,7 +6,7 @@
 //! time can still be on its way. Two sealers at once do the same. A chain whose end was not written by a sealer is not
 //! gone on with.
 
-use crate::purge_retention::Budget;
+use crate::allowance::{Allowance, QUERIES_PER_RUN, SECS_PER_RUN};
 use crate::{Error, World};
 use crypto::Keyring;
 use crypto::audit_chain::{self, BEFORE_THE_FIRST, Fields};
@@ -19,8 +19,8 @@ use store::{Db, WorkspaceScope, workspaces};
 /// An event is sealed when it is this old: a queue's consumer and a cron run for 15 minutes at most, and stamp their events with
 /// when they began.
 pub const SETTLED_AFTER_SECS: i64 = 20 * 60;
-/// D1 allows a Worker's invocation 1,000 queries.
-const QUERIES_PER_RUN_MAX: u32 = 900;
+/// What an export may wait for its seals; the rest is for the sealer.
+const SECS_PER_EXPORT: i64 = 10;
 /// Workspaces looked at together.
 const WORKSPACES_PER_PAGE: u32 = 500;
 /// And sealed together: two queries each to read, three for all to write.
@@ -45,9 +45,9 @@ pub struct SealReport {
 /// One run, over all workspaces.
 pub async fn seal_audit(world: &World<'_>, keys: &Keyring) -> Result<SealReport, Error> {
     let mut report = SealReport::default();
-    let mut budget = Budget::of(QUERIES_PER_RUN_MAX);
+    let mut allowance = Allowance::of(world, QUERIES_PER_RUN, SECS_PER_RUN);
     let mut after: Option<WorkspaceId> = None;
-    while budget.take(1) {
+    while allowance.take(1) {
         let page = workspaces::list(world.directory, after.as_ref(), WORKSPACES_PER_PAGE).await?;
         let Some(last) = page.last() else {
             tell(world, &report);
@@ -59,7 +59,7 @@ pub async fn seal_audit(world: &World<'_>, keys: &Keyring) -> Result<SealReport,
             by_shard.entry(row.shard).or_default().push(row.id);
         }
         for (shard, workspaces) in by_shard {
-            if let Err(error) = seal_page(world, keys, &shard, &workspaces, &mut budget, &mut report).await {
+            if let Err(error) = seal_page(world, keys, &shard, &workspaces, &mut allowance, &mut report).await {
                 // The other shards must not wait for this one.
                 world.log.event("shard_failed", &[("shard", &shard), ("code", error.code())]);
                 report.shards_failed += 1;
@@ -76,11 +76,11 @@ async fn seal_page(
     keys: &Keyring,
     shard: &str,
     workspaces: &[WorkspaceId],
-    budget: &mut Budget,
+    allowance: &mut Allowance<'_>,
     report: &mut SealReport,
 ) -> Result<(), Error> {
     let db = world.shards.open(shard).ok_or_else(|| Error::ShardMissing(shard.to_owned()))?;
-    if !budget.take(1) {
+    if !allowance.take(1) {
         report.unfinished = true;
         return Ok(());
     }
@@ -89,7 +89,7 @@ async fn seal_page(
         let mut open: Vec<WorkspaceScope> = some.iter().cloned().map(WorkspaceScope::of).collect();
         report.chains += length(open.len());
         while !open.is_empty() {
-            if !budget.take(length(2 * open.len() + 3)) {
+            if !allowance.take(length(2 * open.len() + 3)) {
                 report.unfinished = true;
                 return Ok(());
             }
@@ -107,9 +107,9 @@ pub(crate) async fn seal_workspace(
     scope: &WorkspaceScope,
 ) -> Result<SealReport, Error> {
     let mut report = SealReport { chains: 1, ..SealReport::default() };
-    let mut budget = Budget::of(QUERIES_PER_RUN_MAX / 2);
+    let mut allowance = Allowance::of(world, QUERIES_PER_RUN / 2, SECS_PER_EXPORT);
     let mut open = vec![scope.clone()];
-    while !open.is_empty() && budget.take(5) {
+    while !open.is_empty() && allowance.take(5) {
         open = seal_some(world, db, keys, &open, &mut report).await?;
     }
     Ok(report)

@@ -360,3 +360,29 @@ fn what_is_spent_goes_a_day_or_a_month_after_its_time() {
     assert_eq!(purge(&sim, &bucket).states, 1);
     assert!(column(&sim, "oauth_states", "state_hash").is_empty());
 }
+
+#[test]
+fn a_run_that_used_up_its_queries_says_so_and_the_next_ones_finish() {
+    let sim = Sim::new(9);
+    let bucket = Bucket::default();
+    for n in 0..300 {
+        let id = format!("ws_{n:03}");
+        sim.seed_workspace(&id);
+        keep(&sim, &bucket, &id, &[400]);
+    }
+    let (mut runs, mut redacted) = (0, 0);
+    loop {
+        sim.ports.db.reset_counters();
+        let report = purge(&sim, &bucket);
+        let queries = sim.ports.db.counters().statements;
+        assert!(queries <= 900, "{queries} queries in one run");
+        runs += 1;
+        redacted += report.messages;
+        assert!(runs < 10, "{report:?}");
+        if !report.unfinished {
+            break;
+        }
+    }
+    assert!(runs > 1, "one run was enough");
+    assert_eq!((redacted, told(&sim).1["messages_redacted"], bucket.objects.borrow().len()), (300, 300, 0));
+}

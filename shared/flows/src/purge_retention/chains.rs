@@ -1,7 +1,8 @@
 //! The daily look through the audit chains, the one that was not looked through for longest first: a few each run, so that it
 //! costs the same however long they are.
 
-use super::{Budget, PurgeReport};
+use super::PurgeReport;
+use crate::allowance::Allowance;
 use crate::verify_audit::{EVENTS_PER_PAGE, Place, verify};
 use crate::{Error, World};
 use crypto::Keyring;
@@ -16,9 +17,14 @@ const PAGES_PER_CHAIN: u32 = 20;
 const AGAIN_AFTER_SECS: i64 = 20 * 3_600;
 
 /// Looks through chains while there are queries left.
-pub(super) async fn verify_chains(world: &World<'_>, keys: &Keyring, budget: &mut Budget, report: &mut PurgeReport) {
+pub(super) async fn verify_chains(
+    world: &World<'_>,
+    keys: &Keyring,
+    allowance: &mut Allowance<'_>,
+    report: &mut PurgeReport,
+) {
     for shard in world.shards.names() {
-        if let Err(error) = verify_shard(world, keys, &shard, budget, report).await {
+        if let Err(error) = verify_shard(world, keys, &shard, allowance, report).await {
             world.log.event("shard_failed", &[("shard", &shard), ("code", error.code())]);
             report.shards_failed += 1;
         }
@@ -29,12 +35,12 @@ async fn verify_shard(
     world: &World<'_>,
     keys: &Keyring,
     shard: &str,
-    budget: &mut Budget,
+    allowance: &mut Allowance<'_>,
     report: &mut PurgeReport,
 ) -> Result<(), Error> {
-    let Some(db) = world.shards.open(shard).filter(|_| budget.take(1)) else { return Ok(()) };
+    let Some(db) = world.shards.open(shard).filter(|_| allowance.take(1)) else { return Ok(()) };
     for chain in list_to_verify(db, world.now.plus_secs(-AGAIN_AFTER_SECS), CHAINS_MAX).await? {
-        if !budget.take(2 * PAGES_PER_CHAIN + 2) {
+        if !allowance.take(2 * PAGES_PER_CHAIN + 2) {
             return Ok(());
         }
         let ToVerify { workspace_id, verify_cursor } = chain;
@@ -43,7 +49,7 @@ async fn verify_shard(
         let seen = verify(&tenant, keys, from, PAGES_PER_CHAIN).await?;
         report.events_verified += seen.verified;
         let pages = seen.verified / EVENTS_PER_PAGE + 1;
-        budget.give_back(2 * PAGES_PER_CHAIN.saturating_sub(pages));
+        allowance.give_back(2 * PAGES_PER_CHAIN.saturating_sub(pages));
         if let Some(broken) = &seen.broken {
             report.chains_broken += 1;
             let fault = serde_json::to_string(&broken.fault).unwrap_or_default();

@@ -1,6 +1,7 @@
 //! Going on with the erasures that a request could not finish.
 
-use super::{ACTOR, Budget, PurgeReport};
+use super::{ACTOR, PurgeReport};
+use crate::allowance::Allowance;
 use crate::erase_person::go_on;
 use crate::remove_attachments::Objects;
 use crate::{Error, World};
@@ -15,11 +16,11 @@ pub(super) async fn resume(
     world: &World<'_>,
     objects: &dyn Objects,
     master: &PiiMaster,
-    budget: &mut Budget,
+    allowance: &mut Allowance<'_>,
     report: &mut PurgeReport,
 ) {
     for shard in world.shards.names() {
-        if let Err(error) = resume_in(world, objects, master, &shard, budget, report).await {
+        if let Err(error) = resume_in(world, objects, master, &shard, allowance, report).await {
             world.log.event("shard_failed", &[("shard", &shard), ("code", error.code())]);
             report.shards_failed += 1;
         }
@@ -31,18 +32,18 @@ async fn resume_in(
     objects: &dyn Objects,
     master: &PiiMaster,
     shard: &str,
-    budget: &mut Budget,
+    allowance: &mut Allowance<'_>,
     report: &mut PurgeReport,
 ) -> Result<(), Error> {
-    let Some(db) = world.shards.open(shard).filter(|_| budget.take(1)) else { return Ok(()) };
+    let Some(db) = world.shards.open(shard).filter(|_| allowance.take(1)) else { return Ok(()) };
     for open in list_open(db, ERASURES_MAX).await? {
         let tenant = world.tenant(&open.workspace_id, shard)?;
         let key = WorkspacePiiKey::derive(master, &open.workspace_id);
-        if !budget.take(3) {
+        if !allowance.take(3) {
             report.unfinished = true;
             return Ok(());
         }
-        match go_on(world, &tenant, objects, &key, open.erasure, ACTOR, budget).await?.0 {
+        match go_on(world, &tenant, objects, &key, open.erasure, ACTOR, allowance).await?.0 {
             "finished" => report.erasures_finished += 1,
             "running" => report.unfinished = true,
             _ => report.erasures_waiting += 1,

@@ -10,6 +10,7 @@ mod erasures;
 mod spent;
 mod workspace;
 
+use crate::allowance::{Allowance, QUERIES_PER_RUN, SECS_PER_RUN};
 use crate::remove_attachments::Objects;
 use crate::{Error, World};
 use crypto::Keyring;
@@ -19,10 +20,12 @@ use model::retention::Policy;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use store::retention::list_due;
-use store::{Db, retention_policies, workspaces};
+use store::{Db, DbError, retention_policies, workspaces};
 
-/// D1 allows a Worker's invocation 1,000 queries; a batch counts with each of its statements.
-pub const QUERIES_PER_RUN_MAX: u32 = 900;
+/// Of a run's queries, for erasures: a long one must not keep the purge.
+const QUERIES_FOR_ERASURES: u32 = 250;
+/// And for looking through the audit chains, whatever else there is to do.
+const QUERIES_FOR_CHAINS: u32 = 100;
 /// Workspaces looked at together.
 const WORKSPACES_PER_PAGE: u32 = 500;
 /// Who it is in the audit trail.
@@ -33,6 +36,8 @@ const ACTOR: &str = "cron:purge-retention";
 pub struct PurgeReport {
     /// Workspaces that had something due.
     pub workspaces: u32,
+    /// Workspaces whose purge failed: a line of the log names each.
+    pub workspaces_failed: u32,
     /// Purges completed, each with its audit event.
     pub completed: u32,
     /// Messages redacted.
@@ -65,31 +70,6 @@ pub struct PurgeReport {
     pub unfinished: bool,
 }
 
-/// The queries a run has left.
-pub(crate) struct Budget {
-    left: u32,
-}
-
-impl Budget {
-    pub(crate) const fn of(queries: u32) -> Self {
-        Self { left: queries }
-    }
-
-    /// Takes so many queries, or nothing.
-    pub(crate) const fn take(&mut self, queries: u32) -> bool {
-        if self.left < queries {
-            return false;
-        }
-        self.left -= queries;
-        true
-    }
-
-    /// Gives back what was taken and not used.
-    pub(crate) const fn give_back(&mut self, queries: u32) {
-        self.left = self.left.saturating_add(queries);
-    }
-}
-
 /// The keys of a run.
 pub struct PurgeKeys {
     /// Those of the audit chains.
@@ -101,11 +81,15 @@ pub struct PurgeKeys {
 /// One run.
 pub async fn purge_retention(world: &World<'_>, objects: &dyn Objects, keys: &PurgeKeys) -> Result<PurgeReport, Error> {
     let mut report = PurgeReport::default();
-    let mut budget = Budget::of(QUERIES_PER_RUN_MAX);
-    spent::delete(world, &mut budget, &mut report).await?;
-    erasures::resume(world, objects, &keys.pii, &mut budget, &mut report).await;
-    walk(world, objects, &mut budget, &mut report).await?;
-    chains::verify_chains(world, &keys.audit, &mut budget, &mut report).await;
+    let mut allowance = Allowance::of(world, QUERIES_PER_RUN, SECS_PER_RUN);
+    let chains = allowance.set_aside(QUERIES_FOR_CHAINS);
+    spent::delete(world, &mut allowance, &mut report).await?;
+    let mut aside = allowance.set_aside(QUERIES_FOR_ERASURES);
+    erasures::resume(world, objects, &keys.pii, &mut aside, &mut report).await;
+    allowance.take_back(&aside);
+    walk(world, objects, &mut allowance, &mut report).await?;
+    allowance.take_back(&chains);
+    chains::verify_chains(world, &keys.audit, &mut allowance, &mut report).await;
     tell(world, &report);
     Ok(report)
 }
@@ -113,12 +97,12 @@ pub async fn purge_retention(world: &World<'_>, objects: &dyn Objects, keys: &Pu
 async fn walk(
     world: &World<'_>,
     objects: &dyn Objects,
-    budget: &mut Budget,
+    allowance: &mut Allowance<'_>,
     report: &mut PurgeReport,
 ) -> Result<(), Error> {
     let mut after: Option<WorkspaceId> = None;
     loop {
-        if !budget.take(1) {
+        if !allowance.take(1) {
             report.unfinished = true;
             return Ok(());
         }
@@ -130,7 +114,7 @@ async fn walk(
             by_shard.entry(row.shard).or_default().push(row.id);
         }
         for (shard, workspaces) in by_shard {
-            if let Err(error) = purge_page(world, objects, &shard, &workspaces, budget, report).await {
+            if let Err(error) = purge_page(world, objects, &shard, &workspaces, allowance, report).await {
                 // The other shards must not wait for this one.
                 world.log.event("shard_failed", &[("shard", &shard), ("code", error.code())]);
                 report.shards_failed += 1;
@@ -144,10 +128,10 @@ async fn purge_page(
     objects: &dyn Objects,
     shard: &str,
     workspaces: &[WorkspaceId],
-    budget: &mut Budget,
+    allowance: &mut Allowance<'_>,
     report: &mut PurgeReport,
 ) -> Result<(), Error> {
-    if !budget.take(2) {
+    if !allowance.take(2) {
         report.unfinished = true;
         return Ok(());
     }
@@ -159,12 +143,26 @@ async fn purge_page(
         let tenant = world.tenant(&due.workspace_id, shard)?;
         let cutoffs = policy(&due.workspace_id).cutoffs(world.now);
         report.workspaces += 1;
-        if !workspace::purge(world, &tenant, objects, &cutoffs, &due, budget, report).await? {
-            report.unfinished = true;
-            return Ok(());
+        match workspace::purge(world, &tenant, objects, &cutoffs, &due, allowance, report).await {
+            Ok(true) => {}
+            Ok(false) => {
+                report.unfinished = true;
+                return Ok(());
+            }
+            // What is wrong with one workspace must not keep the others; a database that is away keeps all.
+            Err(error) if is_of_one_workspace(&error) => {
+                let workspace = due.workspace_id.as_str();
+                world.log.event("purge_failed", &[("workspace_id", workspace), ("code", error.code())]);
+                report.workspaces_failed += 1;
+            }
+            Err(error) => return Err(error),
         }
     }
     Ok(())
+}
+
+const fn is_of_one_workspace(error: &Error) -> bool {
+    !matches!(error, Error::Db(DbError::Unavailable | DbError::Unknown))
 }
 
 async fn policies_of(db: &dyn Db, workspaces: &[WorkspaceId]) -> Result<BTreeMap<WorkspaceId, Policy>, Error> {

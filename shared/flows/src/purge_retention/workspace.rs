@@ -1,6 +1,7 @@
 //! The purge of one workspace, slice by slice, and the event that tells of it.
 
-use super::{ACTOR, Budget, PurgeReport};
+use super::{ACTOR, PurgeReport};
+use crate::allowance::Allowance;
 use crate::remove_attachments::{Objects, Removed, remove_attachments};
 use crate::{Error, Tenant, World, audit};
 use model::Timestamp;
@@ -24,33 +25,33 @@ pub(super) async fn purge(
     objects: &dyn Objects,
     cutoffs: &Cutoffs,
     due: &Due,
-    budget: &mut Budget,
+    allowance: &mut Allowance<'_>,
     report: &mut PurgeReport,
 ) -> Result<bool, Error> {
-    if due.messages != 0 && !redact_messages(world, tenant, cutoffs.messages, budget, report).await? {
+    if due.messages != 0 && !redact_messages(world, tenant, cutoffs.messages, allowance, report).await? {
         return Ok(false);
     }
     let mut kept = 0;
     if due.attachments != 0 {
-        let Some(failed) = remove_due(world, tenant, objects, cutoffs.attachments, budget, report).await? else {
+        let Some(failed) = remove_due(world, tenant, objects, cutoffs.attachments, allowance, report).await? else {
             return Ok(false);
         };
         kept = failed;
     }
-    if due.writes != 0 && !redact_writes(world, tenant, cutoffs.writes, budget, report).await? {
+    if due.writes != 0 && !redact_writes(world, tenant, cutoffs.writes, allowance, report).await? {
         return Ok(false);
     }
-    complete(world, tenant, kept, budget, report).await
+    complete(world, tenant, kept, allowance, report).await
 }
 
 async fn redact_messages(
     world: &World<'_>,
     tenant: &Tenant<'_>,
     before: Timestamp,
-    budget: &mut Budget,
+    allowance: &mut Allowance<'_>,
     report: &mut PurgeReport,
 ) -> Result<bool, Error> {
-    while budget.take(2) {
+    while allowance.take(2) {
         let batch = vec![
             messages::redact_due(&tenant.scope, before, MESSAGES_PER_SLICE, world.now),
             retention::count(&tenant.scope, Counted::Messages, world.now),
@@ -70,11 +71,11 @@ async fn remove_due(
     tenant: &Tenant<'_>,
     objects: &dyn Objects,
     before: Timestamp,
-    budget: &mut Budget,
+    allowance: &mut Allowance<'_>,
     report: &mut PurgeReport,
 ) -> Result<Option<u32>, Error> {
     let (mut failed, mut after): (u32, Option<Removable>) = (0, None);
-    while budget.take(3) {
+    while allowance.take(3) {
         let rows =
             attachments::list_due(tenant.db, &tenant.scope, before, after.as_ref(), ATTACHMENTS_PER_SLICE).await?;
         let Some(last) = rows.last() else { return Ok(Some(failed)) };
@@ -97,11 +98,11 @@ async fn redact_writes(
     world: &World<'_>,
     tenant: &Tenant<'_>,
     before: Timestamp,
-    budget: &mut Budget,
+    allowance: &mut Allowance<'_>,
     report: &mut PurgeReport,
 ) -> Result<bool, Error> {
     loop {
-        if !budget.take(8) {
+        if !allowance.take(8) {
             return Ok(false);
         }
         let passed = retention::list_writes(tenant.db, &tenant.scope, before, WRITES_PER_SLICE).await?;
@@ -111,7 +112,7 @@ async fn redact_writes(
     }
     let mut after: Option<Key> = None;
     loop {
-        if !budget.take(8) {
+        if !allowance.take(8) {
             return Ok(false);
         }
         let keys = retention::list_stragglers(tenant.db, &tenant.scope, after.as_ref(), WRITES_PER_SLICE).await?;
@@ -149,10 +150,10 @@ async fn complete(
     world: &World<'_>,
     tenant: &Tenant<'_>,
     attachments_left: u32,
-    budget: &mut Budget,
+    allowance: &mut Allowance<'_>,
     report: &mut PurgeReport,
 ) -> Result<bool, Error> {
-    if !budget.take(4) {
+    if !allowance.take(4) {
         return Ok(false);
     }
     if attachments_left > 0 {
