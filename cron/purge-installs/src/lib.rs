@@ -4,7 +4,7 @@ use edge::{Incoming, Job, Served, Uses};
 use flows::purge_installs::purge_installs;
 use worker::{Context, Env, ScheduleContext, ScheduledEvent, event};
 
-const JOB: Job = Job::new("purge-installs", Uses::NONE.http().tokens());
+const JOB: Job = Job::new("purge-installs", Uses::NONE.http().tokens().meter());
 
 #[event(scheduled)]
 async fn scheduled(_: ScheduledEvent, env: Env, _: ScheduleContext) {

@@ -8,7 +8,7 @@ use flows::Error;
 use flows::purge_retention::{PurgeKeys, purge_retention};
 use worker::{Context, Env, ScheduleContext, ScheduledEvent, event};
 
-const JOB: Job = Job::new("purge-retention", Uses::NONE);
+const JOB: Job = Job::new("purge-retention", Uses::NONE.meter());
 
 #[event(scheduled)]
 async fn scheduled(_: ScheduledEvent, env: Env, _: ScheduleContext) {

@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use worker::{Context, Env, ScheduleContext, ScheduledEvent, event};
 
 const NAME: &str = "reconcile-connections";
-const JOB: Job = Job::new(NAME, Uses::NONE.checks());
+const JOB: Job = Job::new(NAME, Uses::NONE.checks().meter());
 
 #[event(scheduled)]
 async fn scheduled(_: ScheduledEvent, env: Env, _: ScheduleContext) {
@@ -22,7 +22,7 @@ async fn fetch(request: Incoming, env: Env, _: Context) -> Served {
 
 #[event(queue)]
 async fn queue(batch: Batch, env: Env, _: Context) -> Result<(), Infallible> {
-    check_rounds(NAME, Uses::NONE.http().gate(), batch, env, async |world, connection| {
+    check_rounds(NAME, Uses::NONE.http().gate().meter(), batch, env, async |world, connection| {
         Ok(match check_health(world, connection).await? {
             Checked::Later(secs) => Heard::AgainAfterSecs(secs),
             Checked::NotDue | Checked::AtRest | Checked::As(_) => Heard::Done,

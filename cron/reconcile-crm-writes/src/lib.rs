@@ -5,7 +5,7 @@ use edge::{Incoming, Job, Served, Uses};
 use flows::reconcile_crm_writes::reconcile_crm_writes;
 use worker::{Context, Env, ScheduleContext, ScheduledEvent, event};
 
-const JOB: Job = Job::new("reconcile-crm-writes", Uses::NONE.queue().http());
+const JOB: Job = Job::new("reconcile-crm-writes", Uses::NONE.queue().http().meter());
 
 #[event(scheduled)]
 async fn scheduled(_: ScheduledEvent, env: Env, _: ScheduleContext) {

@@ -5,7 +5,7 @@ use edge::{Incoming, Job, Served, Uses};
 use flows::reseal_tokens::reseal_tokens;
 use worker::{Context, Env, ScheduleContext, ScheduledEvent, event};
 
-const JOB: Job = Job::new("reseal-tokens", Uses::NONE.tokens());
+const JOB: Job = Job::new("reseal-tokens", Uses::NONE.tokens().meter());
 
 #[event(scheduled)]
 async fn scheduled(_: ScheduledEvent, env: Env, _: ScheduleContext) {

@@ -5,7 +5,7 @@ use edge::{Incoming, Job, Served, Uses};
 use flows::seal_audit::seal_audit;
 use worker::{Context, Env, ScheduleContext, ScheduledEvent, event};
 
-const JOB: Job = Job::new("seal-audit", Uses::NONE);
+const JOB: Job = Job::new("seal-audit", Uses::NONE.meter());
 
 #[event(scheduled)]
 async fn scheduled(_: ScheduledEvent, env: Env, _: ScheduleContext) {

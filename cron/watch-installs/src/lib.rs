@@ -4,7 +4,7 @@ use edge::{Incoming, Job, Served, Uses};
 use flows::watch_installs::watch_installs;
 use worker::{Context, Env, ScheduleContext, ScheduledEvent, event};
 
-const JOB: Job = Job::new("watch-installs", Uses::NONE.http().gate());
+const JOB: Job = Job::new("watch-installs", Uses::NONE.http().gate().meter());
 
 #[event(scheduled)]
 async fn scheduled(_: ScheduledEvent, env: Env, _: ScheduleContext) {

@@ -51,7 +51,7 @@ impl ObjectHost {
     /// refresh belongs to everybody who waits for it.
     pub fn open(env: &Env, state: &Rc<State>, connection: &ConnectionKey) -> Option<Self> {
         let log = Rc::new(Lines::new(WORKER, format!("gate:{}", edge::gate::name(connection))));
-        match Ports::open(env, &log, Uses::NONE.http().tokens()) {
+        match Ports::open(env, &log, Uses::NONE.http().tokens().meter()) {
             Ok(ports) => Some(Self { ports, state: Rc::clone(state) }),
             Err(error) => {
                 log.event("gate_misconfigured", &[("code", error.code())]);

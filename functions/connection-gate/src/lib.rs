@@ -9,8 +9,10 @@
 mod host;
 
 use edge::gate::{self, Call, Message, Verdict};
+use edge::log::Lines;
 use flows::gate::GateRefusal;
 use flows::gate_keeper::GateKeeper;
+use flows::world::Log;
 use host::ObjectHost;
 use model::connection::ConnectionKey;
 use std::cell::{Cell, RefCell};
@@ -51,7 +53,19 @@ impl DurableObject for ConnectionGate {
         };
         self.arm(&message.connection);
         match message.call {
-            Call::Admit(ask) => Response::from_json(&Verdict::from(keeper.admit(&ask).await)),
+            Call::Admit(ask) => {
+                let verdict = Verdict::from(keeper.admit(&ask).await);
+                let lines = Lines::new(host::WORKER, message.request_id);
+                let key = &message.connection;
+                let fields = [
+                    ("crm", key.crm.as_str()),
+                    ("workspace_id", key.workspace_id.as_str()),
+                    ("outcome", verdict.as_str()),
+                    ("calls", &ask.calls.to_string()),
+                ];
+                lines.event("gate_asked", &fields);
+                Response::from_json(&verdict)
+            }
             Call::Report(report) => {
                 keeper.report(&report);
                 Response::empty()

@@ -18,7 +18,7 @@ pub enum Route {
 }
 
 /// A function's name, and its service binding in wrangler.toml.
-const FUNCTIONS: [(&str, &str); 13] = [
+const FUNCTIONS: [(&str, &str); 15] = [
     ("hubspot-oauth-start", "HUBSPOT_OAUTH_START"),
     ("hubspot-oauth-callback", "HUBSPOT_OAUTH_CALLBACK"),
     ("salesforce-oauth-start", "SALESFORCE_OAUTH_START"),
@@ -32,6 +32,8 @@ const FUNCTIONS: [(&str, &str); 13] = [
     ("audit-events", "AUDIT_EVENTS"),
     ("thread-links", "THREAD_LINKS"),
     ("jobs", "JOBS"),
+    ("health", "HEALTH"),
+    ("metrics", "METRICS"),
 ];
 
 /// Pages that people see in their address bar, and the function that shows each.
@@ -61,7 +63,9 @@ mod tests {
         for (path, owner) in [
             ("/", Route::Welcome),
             ("/functions/v1/health", Route::Health),
-            ("/functions/v1/health/", Route::Unknown),
+            ("/functions/v1/health/", Route::Function("HEALTH")),
+            ("/functions/v1/health/ready", Route::Function("HEALTH")),
+            ("/functions/v1/metrics", Route::Function("METRICS")),
             ("/functions/v1/openapi.json", Route::OpenApi),
             ("/functions/v1/crm-writes", Route::Function("CRM_WRITES")),
             ("/functions/v1/crm-writes/wr_hAbc", Route::Function("CRM_WRITES")),

@@ -19,6 +19,8 @@ pub const HUBSPOT_WRITES_QUEUE: &str = "HUBSPOT_WRITES_QUEUE";
 pub const SALESFORCE_WRITES_QUEUE: &str = "SALESFORCE_WRITES_QUEUE";
 /// Health checks, of the job that makes them.
 pub const CHECKS_QUEUE: &str = "CHECKS_QUEUE";
+/// The Analytics Engine dataset; optional.
+pub const METRICS: &str = "METRICS";
 /// The gates' namespace.
 pub const CONNECTION_GATE: &str = "CONNECTION_GATE";
 /// The cache: nothing in it is needed.
@@ -55,6 +57,11 @@ impl Bindings {
     /// The stand-in CRM.
     pub fn stand_in(&self) -> Option<Fetcher> {
         self.open(STAND_IN)
+    }
+
+    /// The Analytics Engine dataset.
+    pub fn dataset(&self) -> Option<JsValue> {
+        js::property(self.env.as_ref(), METRICS)
     }
 
     /// Another Worker.

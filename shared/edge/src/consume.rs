@@ -119,7 +119,7 @@ where
     let lines = Rc::new(Lines::new(worker, request_id.to_owned()));
     let crm = doorbell.connection.crm.as_str();
     let workspace_id = doorbell.connection.workspace_id.clone();
-    let heard = match Ports::open(env, &lines, Uses::NONE.http().gate().queue().cache()) {
+    let heard = match Ports::open(env, &lines, Uses::NONE.http().gate().queue().cache().meter()) {
         Ok(ports) => deed(&ports.world(), doorbell).await,
         Err(error) => Err(error),
     };
@@ -139,7 +139,12 @@ fn group(worker: &'static str, batch: &Batch) -> Vec<Group> {
             settle(&message, Heard::Done);
             continue;
         };
+        let request_id = doorbell.request_id.clone();
         let at = Joined::add(&mut joined, doorbell);
+        if let Some(into) = joined.get(at).filter(|joined| joined.request_id != request_id) {
+            // The lot goes on under the first one's id.
+            Lines::new(worker, request_id).event("doorbell_joined", &[("into", &into.request_id)]);
+        }
         match messages.get_mut(at) {
             Some(of_connection) => of_connection.push(message),
             None => messages.push(vec![message]),

@@ -25,25 +25,37 @@ pub async fn to(env: &Env, binding: &'static str, raw: &Incoming, request_id: &s
         let answer = JsFuture::from(service.fetch(&request)?).await?;
         Ok::<Outgoing, JsValue>(answer.unchecked_into())
     };
-    Some(answer.await.unwrap_or_else(|thrown| {
-        let lines = Lines::new("gateway", request_id.to_owned());
-        lines.event("forward_failed", &[("step", binding), ("reason", &js::message(&thrown))]);
-        reply(&UNAVAILABLE, request_id)
-    }))
+    let lines = Lines::new("gateway", request_id.to_owned());
+    Some(match answer.await {
+        Ok(answer) => {
+            lines.event("request_forwarded", &[("step", binding), ("status", &answer.status().to_string())]);
+            answer
+        }
+        Err(thrown) => {
+            lines.event("forward_failed", &[("step", binding), ("reason", &js::message(&thrown))]);
+            reply(&UNAVAILABLE, request_id)
+        }
+    })
 }
 
 /// Sends an order to the Worker bound as `binding`: a `POST` without a body. Its answer is ours.
 pub async fn post(env: &Env, binding: &'static str, request_id: &str) -> Reply {
-    let answer = async {
-        let service = Bindings::from_env(env).service(binding).ok_or(JsValue::NULL)?;
-        let init = RequestInit::new();
-        init.set_method("POST");
-        let request = Incoming::new_with_str_and_init("https://conduit.internal/", &init)?;
-        request.headers().set("x-request-id", request_id)?;
-        let answer = JsFuture::from(service.fetch(&request)?).await?;
-        Ok::<Outgoing, JsValue>(answer.unchecked_into())
-    };
-    answer.await.map_or(UNAVAILABLE, Reply::passed)
+    ask(env, binding, "POST", request_id).await.map_or(UNAVAILABLE, Reply::passed)
+}
+
+/// Asks the Worker bound as `binding` whether it is there: the status it answers a `GET` with.
+pub async fn status(env: &Env, binding: &'static str, request_id: &str) -> Option<u16> {
+    ask(env, binding, "GET", request_id).await.ok().map(|answer| answer.status())
+}
+
+async fn ask(env: &Env, binding: &'static str, method: &str, request_id: &str) -> Result<Outgoing, JsValue> {
+    let service = Bindings::from_env(env).service(binding).ok_or(JsValue::NULL)?;
+    let init = RequestInit::new();
+    init.set_method(method);
+    let request = Incoming::new_with_str_and_init("https://conduit.internal/", &init)?;
+    request.headers().set("x-request-id", request_id)?;
+    let answer = JsFuture::from(service.fetch(&request)?).await?;
+    Ok(answer.unchecked_into())
 }
 
 const UNAVAILABLE: Reply =

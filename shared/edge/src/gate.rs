@@ -86,6 +86,19 @@ pub enum Verdict {
     Unavailable,
 }
 
+impl Verdict {
+    /// For the log.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Admitted { .. } => "admitted",
+            Self::NotConnected => "not_connected",
+            Self::Reconnect => "reconnect",
+            Self::Wait { .. } => "wait",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
 impl From<Result<Admission, GateRefusal>> for Verdict {
     fn from(decided: Result<Admission, GateRefusal>) -> Self {
         match decided {

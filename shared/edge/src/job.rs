@@ -45,6 +45,8 @@ impl Job {
         serve(Door::using(self.name, self.uses), raw, env, async |world, request| {
             let lines = Rc::new(Lines::new(self.name, world.request_id.clone()));
             match request.method().as_str() {
+                // Whether it could run: its keys were read on the way here.
+                "GET" if world.keys.tokens.is_some() => Ok(Reply::json_text(200, r#"{"ready":true}"#.to_owned())),
                 "POST" => Ok(Reply::json(200, &self.run(&again, &lines, deed).await?)),
                 _ => Ok(Reply::method_not_allowed("POST")),
             }

@@ -22,6 +22,7 @@ pub mod job;
 pub mod js;
 pub mod jwks;
 pub mod log;
+pub mod meter;
 pub mod oauth;
 pub mod objects;
 pub mod operator;

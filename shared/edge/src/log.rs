@@ -8,6 +8,7 @@ use std::cell::{Cell, RefCell};
 use flows::world::Log;
 use serde_json::{Map, Value};
 
+use crate::meter::Meter;
 use crate::rounds::{AUTHENTICATED, Rounds};
 
 /// The fields that may be logged: ids, codes, counts, times, states, and the platform's own words on a failure.
@@ -42,15 +43,19 @@ const FIELDS: &[&str] = &[
     "http_status",
     "install_id",
     "installs",
+    "into",
     "job",
     "key_id",
     "kind",
     "left",
+    "limit_max",
+    "limit_used",
     "messages",
     "method",
     "moved",
     "ms",
     "not_before",
+    "operation_id",
     "outcome",
     "overdue",
     "path",
@@ -61,10 +66,10 @@ const FIELDS: &[&str] = &[
     "resealed",
     "retry_at",
     "revoked",
-    "seq",
     "role",
     "rounds",
     "rounds_lost",
+    "seq",
     "shard",
     "shards_failed",
     "shards_unfinished",
@@ -89,6 +94,8 @@ const VALUE_CHARS_MAX: usize = 200;
 pub struct Lines {
     worker: &'static str,
     request_id: String,
+    operation_id: String,
+    meter: RefCell<Option<Meter>>,
     caller: RefCell<Vec<(&'static str, String)>>,
     /// What the request cost.
     pub rounds: Rounds,
@@ -97,7 +104,14 @@ pub struct Lines {
 impl Lines {
     /// The log of a request.
     pub fn new(worker: &'static str, request_id: String) -> Self {
-        Self { worker, request_id, caller: RefCell::default(), rounds: Rounds::default() }
+        Self {
+            worker,
+            request_id,
+            operation_id: crate::entry::random_id(),
+            meter: RefCell::default(),
+            caller: RefCell::default(),
+            rounds: Rounds::default(),
+        }
     }
 
     /// The request's id.
@@ -105,11 +119,16 @@ impl Lines {
         &self.request_id
     }
 
+    /// From now on events become data points too, where there is a dataset.
+    pub fn measure(&self, meter: Option<Meter>) {
+        *self.meter.borrow_mut() = meter;
+    }
+
     /// A line with the caller's fields on it, where the caller is known.
     pub fn with_caller(&self, name: &'static str, fields: &[(&'static str, &str)]) {
         let caller = self.caller.borrow();
         let known = caller.iter().map(|(name, value)| (*name, value.as_str()));
-        print(&line(self.worker, &self.request_id, name, fields.iter().copied().chain(known)));
+        print(&self.line(name, fields.iter().copied().chain(known)));
     }
 }
 
@@ -119,18 +138,29 @@ impl Log for Lines {
             self.rounds.authenticated();
             *self.caller.borrow_mut() = fields.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
         } else {
-            print(&line(self.worker, &self.request_id, name, fields.iter().copied()));
+            if let Some(meter) = &*self.meter.borrow() {
+                meter(name, fields);
+            }
+            print(&self.line(name, fields.iter().copied()));
         }
+    }
+}
+
+impl Lines {
+    fn line<'a>(&self, event: &str, fields: impl Iterator<Item = (&'static str, &'a str)>) -> String {
+        line(self.worker, [&self.request_id, &self.operation_id], event, fields)
     }
 }
 
 fn line<'a>(
     worker: &str,
-    request_id: &str,
+    [correlation_id, operation_id]: [&str; 2],
     event: &str,
     fields: impl Iterator<Item = (&'static str, &'a str)>,
 ) -> String {
     let mut line = Map::new();
+    // A piece of work within a message, such as a lot, has an id of its own.
+    line.insert("operation_id".to_owned(), Value::String(operation_id.to_owned()));
     for (name, value) in fields {
         let value = if FIELDS.contains(&name) {
             value.chars().take(VALUE_CHARS_MAX).collect()
@@ -139,7 +169,7 @@ fn line<'a>(
         };
         line.insert(name.to_owned(), Value::String(value));
     }
-    for (name, value) in [("event", event), ("request_id", request_id), ("worker", worker)] {
+    for (name, value) in [("event", event), ("correlation_id", correlation_id), ("worker", worker)] {
         line.insert(name.to_owned(), Value::String(value.to_owned()));
     }
     Value::Object(line).to_string()
@@ -162,7 +192,7 @@ pub fn on_panic(worker: &'static str) {
     let runtime = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         let place = info.location().map(|at| format!("{}:{}", at.file(), at.line())).unwrap_or_default();
-        print(&line(worker, "", "panic", [("place", place.as_str())].into_iter()));
+        print(&line(worker, ["", ""], "panic", [("place", place.as_str())].into_iter()));
         runtime(info);
     }));
 }
@@ -173,7 +203,8 @@ mod tests {
 
     #[test]
     fn a_field_that_is_not_listed_loses_its_value() {
-        let text = line("crm-writes", "r1", "refused", [("code", "state_used"), ("token", "na1-secret")].into_iter());
+        let text =
+            line("crm-writes", ["r1", "o1"], "refused", [("code", "state_used"), ("token", "na1-secret")].into_iter());
         assert!(!text.contains("na1-secret"));
         let json: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(json["event"], "refused");
@@ -183,7 +214,7 @@ mod tests {
 
     #[test]
     fn no_field_replaces_the_lines_own_names() {
-        let text = line("w", "r1", "refused", [("event", "other"), ("request_id", "r2")].into_iter());
-        assert!(text.contains("\"request_id\":\"r1\"") && text.contains("\"event\":\"refused\""));
+        let text = line("w", ["r1", "o1"], "refused", [("event", "other"), ("correlation_id", "r2")].into_iter());
+        assert!(text.contains("\"correlation_id\":\"r1\"") && text.contains("\"event\":\"refused\""));
     }
 }

@@ -49,6 +49,7 @@ impl Ports {
             configuration: configuration::of(env, &uses)?,
             log: log.clone(),
         };
+        log.measure((uses.meter)(&parts));
         let open = |name: &str| {
             let database = parts.bindings.database(name).ok_or_else(|| Error::ShardMissing(name.to_owned()))?;
             Ok::<_, Error>(D1::new(database, name.to_owned(), Rc::clone(log)))

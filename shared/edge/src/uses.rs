@@ -18,6 +18,7 @@ use crate::configuration::{self, Configuration, ReadKeyring};
 use crate::gate::Gates;
 use crate::http::Fetch;
 use crate::log::Lines;
+use crate::meter::{self, Meter};
 use crate::queue::{ChecksQueue, WritesQueue};
 use crate::signatures::Jwks;
 
@@ -38,6 +39,7 @@ pub struct Uses {
     pub(crate) signatures: fn(&Parts) -> Box<dyn Signatures>,
     pub(crate) tokens: ReadKeyring,
     pub(crate) states: ReadKeyring,
+    pub(crate) meter: fn(&Parts) -> Option<Meter>,
 }
 
 impl Uses {
@@ -50,6 +52,7 @@ impl Uses {
         signatures: |_| Box::new(Unnamed),
         tokens: |_| Ok(None),
         states: |_| Ok(None),
+        meter: |_| None,
     };
 
     /// And the keys that open tokens.
@@ -98,6 +101,13 @@ impl Uses {
     #[must_use]
     pub const fn checks(mut self) -> Self {
         self.queue = |p| Box::new(ChecksQueue::new(p.bindings.clone(), p.log.clone()));
+        self
+    }
+
+    /// And data points of what it logs, where a dataset is bound.
+    #[must_use]
+    pub const fn meter(mut self) -> Self {
+        self.meter = |p| meter::open(&p.bindings);
         self
     }
 

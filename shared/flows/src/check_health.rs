@@ -73,6 +73,7 @@ pub async fn check_health(world: &World<'_>, key: &ConnectionKey) -> Result<Chec
     let after = judge(&before, found.finding);
     let check = Check { key, row: &row, was_due_at, before, after, found };
     check.record(world, &tenant).await?;
+    let (used, max) = check.found.limit.unwrap_or_default();
     world.log.event(
         "connection_checked",
         &[
@@ -80,6 +81,8 @@ pub async fn check_health(world: &World<'_>, key: &ConnectionKey) -> Result<Chec
             ("crm", key.crm.as_str()),
             ("status", after.health.as_str()),
             ("code", &check.found.code),
+            ("limit_used", &used.to_string()),
+            ("limit_max", &max.to_string()),
         ],
     );
     Ok(Checked::As(after.health))

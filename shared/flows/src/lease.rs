@@ -33,7 +33,7 @@ const CLOCKS_DIFFER_SECS: i64 = 600;
 
 /// The claim on a lot.
 pub(crate) struct Lease {
-    id: String,
+    pub(crate) id: String,
     crm: Crm,
     /// When it began.
     at: Timestamp,

@@ -57,6 +57,12 @@ pub async fn process_writes(
     let Some(mut lot) = lease.claim(world, &tenant, &doorbell.writes).await? else {
         return Ok(Processed::default());
     };
+    let about = [
+        ("crm", connection.crm.as_str()),
+        ("workspace_id", connection.workspace_id.as_str()),
+        ("operation_id", &lease.id),
+    ];
+    world.log.event("integration.crm.sync_started", &about);
     let (sent, settled) = if world.settings.dry_run {
         (Sent::default(), lot.recorded(adapter))
     } else {
@@ -65,7 +71,7 @@ pub async fn process_writes(
     };
     let released = lease.settle(world, &tenant, connection, &lot, &settled, &sent).await?;
     ring_again(world, connection, &settled, released).await;
-    Ok(tell(world, connection, &settled, sent.calls))
+    Ok(tell(world, &about, &settled, sent.calls))
 }
 
 /// Rings at once for what was held back by what is final now, and, after the longest of their waits, for what is to be tried
@@ -86,24 +92,33 @@ fn wait_secs(now: Timestamp, at: Timestamp) -> u32 {
     u32::try_from((at.0 - now.0).max(0) / 1_000 + 1).unwrap_or(600)
 }
 
-fn tell(world: &World<'_>, connection: &ConnectionKey, settled: &[Settled], calls: u32) -> Processed {
-    let mut by_status: BTreeMap<WriteStatus, u32> = BTreeMap::new();
+/// How many became what, and whether the lot arrived as a whole. `about` says which lot.
+fn tell(world: &World<'_>, about: &[(&'static str, &str); 3], settled: &[Settled], calls: u32) -> Processed {
+    let mut by_state: BTreeMap<(WriteStatus, &str), u32> = BTreeMap::new();
     for write in settled {
-        *by_status.entry(write.transition.status).or_default() += 1;
+        let class = write.transition.failure.as_ref().map_or("none", |failure| failure.class.as_str());
+        *by_state.entry((write.transition.status, class)).or_default() += 1;
     }
-    for (status, count) in &by_status {
-        world.log.event(
-            "writes_settled",
-            &[
-                ("crm", connection.crm.as_str()),
-                ("workspace_id", connection.workspace_id.as_str()),
-                ("status", status.as_str()),
-                ("count", &count.to_string()),
-                ("calls", &calls.to_string()),
-            ],
-        );
+    let calls_made = calls.to_string();
+    let tell = |name: &'static str, status: WriteStatus, class: &str, count: u32| {
+        let [crm, workspace, operation] = *about;
+        let count = count.to_string();
+        let more =
+            [("status", status.as_str()), ("class", class), ("count", count.as_str()), ("calls", calls_made.as_str())];
+        let [status, class, count, calls] = more;
+        world.log.event(name, &[crm, workspace, operation, status, class, count, calls]);
+    };
+    let mut by_status: BTreeMap<WriteStatus, u32> = BTreeMap::new();
+    for ((status, class), count) in &by_state {
+        *by_status.entry(*status).or_default() += count;
+        tell("writes_settled", *status, class, *count);
     }
-    Processed { leased: u32::try_from(settled.len()).unwrap_or(u32::MAX), by_status, calls }
+    let leased = u32::try_from(settled.len()).unwrap_or(u32::MAX);
+    match by_state.iter().find(|((status, _), _)| *status != WriteStatus::Succeeded) {
+        Some(((status, class), count)) => tell("integration.crm.sync_failed", *status, class, *count),
+        None => tell("integration.crm.sync_completed", WriteStatus::Succeeded, "none", leased),
+    }
+    Processed { leased, by_status, calls }
 }
 
 /// A name that several need: which writes, by what they became.

@@ -20,6 +20,7 @@ pub mod jobs;
 pub mod journal_cursors;
 pub mod leases;
 pub mod messages;
+pub mod metrics;
 pub mod oauth_states;
 pub mod pending_installs;
 pub mod redaction;

@@ -5,6 +5,8 @@
 //! wrong example, since a check that cannot fail is worth nothing. Nothing here is code of the product.
 
 #[cfg(test)]
+mod docs;
+#[cfg(test)]
 mod imports;
 #[cfg(test)]
 mod layout;

@@ -54,8 +54,11 @@ fn expected() -> BTreeMap<&'static str, Vec<&'static str>> {
         ("reseal-tokens", vec![TOKENS]),
         // Removes what is old, goes on with erasures, and checks the ends of the audit chains.
         ("purge-retention", vec![AUDIT, PEOPLE]),
-        // Knows the operator.
+        // Know the operator.
         ("jobs", vec![OPERATOR]),
+        ("metrics", vec![OPERATOR]),
+        // Asks a Worker that holds the keys.
+        ("health", vec![]),
         // Takes its access tokens from the gate.
         ("reconcile-connections", vec![]),
         // Rings the queue again, signs what it tells the webhook.
