@@ -20,6 +20,7 @@ pub mod stub;
 
 mod encode;
 mod hostile;
+mod json;
 pub mod limits;
 
 pub use adapter::{Adapter, provider};

@@ -9,12 +9,13 @@ use super::records::{self, Made};
 use super::tie::ALL_TIED;
 use crate::failure::{self, Verdict};
 use crate::hostile;
-use crate::http::{Answer, Body, Effect, Method, Request, Response};
+use crate::http::{Answer, Effect, Request, Response};
+use crate::json::{self, object, text};
 use crate::lot::{Call, Entry, Lot};
 use model::Timestamp;
 use model::mechanisms::Mechanism;
 use model::write::{ErrorClass, Failure, MECHANISM_GONE_CODE, WriteOutcome};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 /// The upsert of these entries' contacts, by e-mail: each address once, later entries' properties over earlier ones'.
 pub(super) fn contacts_request(lot: &Lot, positions: &[usize]) -> Request {
@@ -22,15 +23,22 @@ pub(super) fn contacts_request(lot: &Lot, positions: &[usize]) -> Request {
     for contact in lot.at(positions).filter_map(|entry| entry.write.contact.as_ref()) {
         let properties = records::contact_properties(contact);
         match contacts.iter_mut().find(|(email, _)| email.eq_ignore_ascii_case(&contact.email)) {
-            Some((_, merged)) => merged.extend(properties),
+            // Not `extend`, which would bring a sort along.
+            Some((_, merged)) => properties.into_iter().for_each(|(name, value)| {
+                merged.insert(name, value);
+            }),
             None => contacts.push((&contact.email, properties)),
         }
     }
-    let inputs: Vec<Value> = contacts
-        .into_iter()
-        .map(|(email, properties)| json!({"id": email, "idProperty": "email", "properties": properties}))
-        .collect();
-    post("contacts/batch/upsert", &json!({"inputs": inputs}), Effect::Idempotent)
+    let mut inputs = Vec::new();
+    for (email, properties) in contacts {
+        inputs.push(keyed_input(email, "email", properties));
+    }
+    post("contacts/batch/upsert", inputs, Effect::Idempotent)
+}
+
+fn keyed_input(key: &str, field: &str, properties: Map<String, Value>) -> Value {
+    object(&mut [("id", text(key)), ("idProperty", text(field)), ("properties", Value::Object(properties))])
 }
 
 /// Gives each entry its contact's id. Results come shuffled; an address may be known to HubSpot as a contact's further one
@@ -94,39 +102,38 @@ pub(super) fn unique_field(lot: &Lot, made: Made) -> Option<&str> {
 /// with the associations in it; one alone by the plain endpoint.
 pub(super) fn make_request(lot: &Lot, positions: &[usize], made: Made) -> Option<Request> {
     let path = made.path();
-    let connection_id = lot.connection.id.as_str();
-    let (verb, effect, mut inputs): (_, _, Vec<Value>) = if let Some(field) = unique_field(lot, made) {
-        let input = |entry: &Entry| {
-            let key = records::write_key(entry, connection_id);
-            let mut properties = records::properties(entry, made)?;
-            properties.insert(field.to_owned(), json!(key));
-            Some(json!({"id": key, "idProperty": field, "properties": properties}))
-        };
-        ("upsert", Effect::Idempotent, lot.at(positions).filter_map(input).collect())
-    } else {
-        let input = |entry| records::create_input(entry, made);
-        ("create", Effect::Creates, lot.at(positions).filter_map(input).collect())
+    let Some(field) = unique_field(lot, made) else {
+        let mut inputs = json::each(lot, positions, &|entry| records::create_input(entry, made));
+        if positions.len() == 1 {
+            return Some(json::post(hosts::objects(path), &inputs.pop()?, Effect::Creates));
+        }
+        add_traces(&mut inputs, lot, positions);
+        return Some(post(&[path, "/batch/create"].concat(), inputs, Effect::Creates));
     };
-    if effect == Effect::Creates && positions.len() == 1 {
-        return Some(post(path, &inputs.pop()?, effect));
-    }
+    let mut inputs = json::each(lot, positions, &|entry| {
+        let key = records::write_key(entry, lot.connection.id.as_str());
+        let mut properties = records::properties(entry, made)?;
+        properties.insert(field.to_owned(), text(&key));
+        Some(keyed_input(&key, field, properties))
+    });
     add_traces(&mut inputs, lot, positions);
-    Some(post(&format!("{path}/batch/{verb}"), &json!({"inputs": inputs}), effect))
+    Some(post(&[path, "/batch/upsert"].concat(), inputs, Effect::Idempotent))
 }
 
 /// The change of deals whose ids are known.
 pub(super) fn patch_request(lot: &Lot, positions: &[usize]) -> Request {
-    let input =
-        |entry: &Entry| json!({"id": entry.deal_external_id, "properties": records::properties(entry, Made::Deal)});
-    let mut inputs: Vec<Value> = lot.at(positions).map(input).collect();
+    let mut inputs = json::each(lot, positions, &|entry| {
+        let properties = Value::Object(records::properties(entry, Made::Deal)?);
+        Some(object(&mut [("id", text(entry.deal_external_id.as_deref()?)), ("properties", properties)]))
+    });
     add_traces(&mut inputs, lot, positions);
-    post("deals/batch/update", &json!({"inputs": inputs}), Effect::Idempotent)
+    post("deals/batch/update", inputs, Effect::Idempotent)
 }
 
 fn add_traces(inputs: &mut [Value], lot: &Lot, positions: &[usize]) {
     for (input, entry) in inputs.iter_mut().zip(lot.at(positions)) {
         if let Some(fields) = input.as_object_mut() {
-            fields.insert("objectWriteTraceId".to_owned(), json!(entry.id));
+            fields.insert("objectWriteTraceId".to_owned(), text(entry.id.as_str()));
         }
     }
 }
@@ -229,8 +236,9 @@ fn is_error_of(error: &Value, entry: &Entry) -> bool {
     names("objectWriteTraceId", Some(entry.id.as_str())) || names("ids", entry.deal_external_id.as_deref())
 }
 
-pub(super) fn post(path: &str, body: &Value, effect: Effect) -> Request {
-    Request::new(Method::Post, hosts::objects(path), Body::Json(body.to_string()), effect)
+/// A batch of these inputs.
+pub(super) fn post(path: &str, inputs: Vec<Value>, effect: Effect) -> Request {
+    json::post(hosts::objects(path), &object(&mut [("inputs", Value::Array(inputs))]), effect)
 }
 
 /// A 2xx answer with a JSON object.

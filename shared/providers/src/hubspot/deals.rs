@@ -8,10 +8,11 @@ use super::{batch, errors, hosts};
 use crate::failure::Verdict;
 use crate::hostile;
 use crate::http::{Answer, Effect, Request};
+use crate::json::text;
 use crate::lot::{Cached, Call, Entry, Lot};
 use model::Timestamp;
 use model::write::{ErrorClass, WriteOutcome};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// Administrators change pipelines rarely; one that was added is found at once, since what is unknown is asked afresh.
 const TTL_SECS: u32 = 3_600;
@@ -33,7 +34,7 @@ pub(super) fn next_call(lot: &Lot, kind: u8) -> Option<Call> {
 
 /// What a dry run assumes: that every deal's stage and pipeline is there.
 pub(super) fn assumed() -> Value {
-    json!(CHECKED)
+    text(CHECKED)
 }
 
 fn is_open(entry: &Entry) -> bool {
@@ -45,7 +46,7 @@ pub(super) fn read(lot: &mut Lot, call: &Call, answer: &Answer, now: Timestamp) 
     let Some((_, body)) = batch::success(answer).filter(|(_, body)| body.get("results").is_some_and(Value::is_array))
     else {
         return match batch::without_deals(errors::classify(answer, Effect::Reads, now)) {
-            WriteOutcome::Rejected(_) => lot.learnt.pipelines = json!(CHECKED),
+            WriteOutcome::Rejected(_) => lot.learnt.pipelines = text(CHECKED),
             outcome => lot.fail(&call.entries, &outcome),
         };
     };
@@ -63,7 +64,7 @@ pub(super) fn read(lot: &mut Lot, call: &Call, answer: &Answer, now: Timestamp) 
             None => {}
         }
     }
-    lot.learnt.pipelines = json!(state);
+    lot.learnt.pipelines = text(state);
 }
 
 /// Those that are not archived, with their ids.

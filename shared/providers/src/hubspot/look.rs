@@ -11,11 +11,12 @@ use super::records::Made;
 use super::{errors, hosts};
 use crate::failure::{self, Verdict};
 use crate::hostile;
-use crate::http::{Answer, Body, Effect, Method, Request, Response};
+use crate::http::{Answer, Effect, Request, Response};
+use crate::json::{self, object, text};
 use crate::lot::{Call, Entry, Look, Lot};
 use model::Timestamp;
 use model::write::{ErrorClass, WriteOutcome};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// Pages listed and records compared of one contact at most: what fits in one try's calls.
 const PAGES_MAX: u8 = 3;
@@ -56,15 +57,15 @@ pub(super) fn list_request(lot: &Lot, positions: &[usize], made: Made) -> Reques
     for entry in lot.at(positions) {
         let Some(contact) = entry.external_ids.get("contact") else { continue };
         let input = match &entry.stage.look {
-            Look::Listing { after, .. } => json!({"id": contact, "after": after}),
-            _ => json!({"id": contact}),
+            Look::Listing { after, .. } => object(&mut [("id", text(contact)), ("after", text(after))]),
+            _ => object(&mut [("id", text(contact))]),
         };
         if !inputs.contains(&input) {
             inputs.push(input);
         }
     }
     let url = hosts::associations(&format!("contacts/{}/batch/read", made.path()));
-    Request::new(Method::Post, url, Body::Json(json!({"inputs": inputs}).to_string()), Effect::Reads)
+    json::post(url, &object(&mut [("inputs", Value::Array(inputs))]), Effect::Reads)
 }
 
 /// Reads the lists. A contact without any is an error of its own in a 207, `NO_ASSOCIATIONS_FOUND`, and not a failure.
@@ -175,9 +176,14 @@ fn to_compare(lot: &Lot, positions: &[usize]) -> (Vec<String>, Vec<usize>) {
 /// One batch of records with their text.
 pub(super) fn compare_request(lot: &Lot, positions: &[usize], made: Made) -> (Request, Vec<usize>) {
     let (asked, included) = to_compare(lot, positions);
-    let inputs: Vec<Value> = asked.iter().map(|id| json!({"id": id})).collect();
-    let body = json!({"properties": [made.marker_property()], "inputs": inputs});
-    (super::batch::post(&format!("{}/batch/read", made.path()), &body, Effect::Reads), included)
+    let mut inputs = Vec::new();
+    for id in &asked {
+        inputs.push(object(&mut [("id", text(id))]));
+    }
+    let properties = Value::Array(vec![text(made.marker_property())]);
+    let body = object(&mut [("properties", properties), ("inputs", Value::Array(inputs))]);
+    let url = hosts::objects(&[made.path(), "/batch/read"].concat());
+    (json::post(url, &body, Effect::Reads), included)
 }
 
 /// Compares: what is found is there; when all of a contact's records were seen and none is ours, the index is asked.

@@ -7,12 +7,13 @@
 use super::records::Made;
 use super::{batch, errors, hosts};
 use crate::hostile;
-use crate::http::{Answer, Body, Effect, Method, Request};
+use crate::http::{Answer, Effect, Request};
+use crate::json::{self, object, text};
 use crate::probe::Probe;
 use model::Timestamp;
 use model::mechanisms::{Mechanism, RecordKind};
 use model::write::WriteOutcome;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// The property's name. What it holds: `records::write_key`.
 pub const WRITE_KEY: &str = "conduit_write_key";
@@ -34,11 +35,18 @@ pub(super) fn next(probe: &mut Probe) -> Option<Request> {
         READ | READ_BACK => Request::get(url("/conduit_write_key")),
         NEIGHBOUR => Request::get(url(&["/", made.neighbour()].concat())),
         _ => {
-            let body = json!({"name": WRITE_KEY, "label": "Conduit write key", "groupName": probe.note, "type": "string",
-                "fieldType": "text", "hasUniqueValue": true, "formField": false,
-                "description": "Set by Conduit, so that a repeated write makes no second record."});
+            let body = object(&mut [
+                ("name", text(WRITE_KEY)),
+                ("label", text("Conduit write key")),
+                ("groupName", text(&probe.note)),
+                ("type", text("string")),
+                ("fieldType", text("text")),
+                ("hasUniqueValue", Value::Bool(true)),
+                ("formField", Value::Bool(false)),
+                ("description", text("Set by Conduit, so that a repeated write makes no second record.")),
+            ]);
             // A property that is there already is not made again.
-            Request::new(Method::Post, url(""), Body::Json(body.to_string()), Effect::Idempotent)
+            json::post(url(""), &body, Effect::Idempotent)
         }
     })
 }

@@ -2,10 +2,11 @@
 //!
 //! Every time in them is the write's own, never "now", so that a repeat is the same record.
 
+use crate::json::{object, text};
 use crate::lot::Entry;
 use model::curated::{Action, Contact, Deal, Priority};
 use model::mechanisms::RecordKind;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 /// What a write makes besides the contact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,10 +108,10 @@ pub(super) fn contact_properties(contact: &Contact) -> Map<String, Value> {
         ("jobtitle", &contact.job_title),
     ];
     let mut properties = Map::new();
-    properties.insert("email".to_owned(), json!(contact.email));
+    properties.insert("email".to_owned(), text(&contact.email));
     for (name, value) in optional {
         if let Some(value) = value {
-            properties.insert(name.to_owned(), json!(value));
+            properties.insert(name.to_owned(), text(value));
         }
     }
     properties
@@ -120,7 +121,7 @@ pub(super) fn contact_properties(contact: &Contact) -> Map<String, Value> {
 pub(super) fn properties(entry: &Entry, made: Made) -> Option<Map<String, Value>> {
     let mut properties = Map::new();
     let mut put = |name: &str, value: &str| {
-        properties.insert(name.to_owned(), json!(value));
+        properties.insert(name.to_owned(), text(value));
     };
     match made {
         Made::Task => {
@@ -159,18 +160,21 @@ pub(super) fn properties(entry: &Entry, made: Made) -> Option<Map<String, Value>
 pub(super) fn create_input(entry: &Entry, made: Made) -> Option<Value> {
     let mut properties = properties(entry, made)?;
     if made == Made::Deal {
-        properties.insert(made.marker_property().to_owned(), json!(entry.marker()));
+        properties.insert(made.marker_property().to_owned(), text(&entry.marker()));
     }
     let types = [Some(made.to_contact()), made.to_deal()];
-    let associations: Vec<Value> = partners(entry)
-        .into_iter()
-        .zip(types)
-        .filter_map(|(id, type_id)| {
-            let types = [json!({"associationCategory": "HUBSPOT_DEFINED", "associationTypeId": type_id?})];
-            Some(json!({"to": {"id": id?}, "types": types}))
-        })
-        .collect();
-    Some(json!({"properties": properties, "associations": associations}))
+    let mut associations = Vec::new();
+    for (id, type_id) in partners(entry).into_iter().zip(types) {
+        let (Some(id), Some(type_id)) = (id, type_id) else { continue };
+        let kind = object(&mut [
+            ("associationCategory", text("HUBSPOT_DEFINED")),
+            ("associationTypeId", Value::from(type_id)),
+        ]);
+        let to = object(&mut [("id", text(id))]);
+        associations.push(object(&mut [("to", to), ("types", Value::Array(vec![kind]))]));
+    }
+    let properties = Value::Object(properties);
+    Some(object(&mut [("properties", properties), ("associations", Value::Array(associations))]))
 }
 
 /// The value of our unique property: a task's or note's is the write's id. A deal's is the deal's own, so that every write

@@ -4,16 +4,17 @@
 //! associations (`look`) it is two witnesses that do not depend on each other. Deals, which may have no contact, have this one
 //! only.
 
-use super::batch::{post, success};
-use super::errors;
+use super::batch::success;
 use super::look::{found, is_whole, no_proof};
 use super::records::Made;
+use super::{errors, hosts};
 use crate::failure;
 use crate::http::{Answer, Effect, Request};
+use crate::json::{self, object, text};
 use crate::lot::{Call, Entry, Look, Lot};
 use model::Timestamp;
 use model::write::WriteOutcome;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// Entries in one narrow search: three groups of two filters are within every published limit.
 const GROUPS_MAX: usize = 3;
@@ -32,10 +33,23 @@ pub(super) fn request(lot: &Lot, positions: &[usize], made: Made) -> (Request, V
         wide_group(lot, &wide)
     } else {
         let asked: Vec<usize> = positions.iter().copied().take(GROUPS_MAX).collect();
-        (lot.at(&asked).map(|entry| json!({"filters": filters(entry, made)})).collect(), asked)
+        (json::each(lot, &asked, &|entry| Some(group(filters(entry)))), asked)
     };
-    let body = json!({"filterGroups": groups, "properties": [made.marker_property()], "limit": HITS_MAX});
-    (post(&format!("{}/search", made.path()), &body, Effect::Reads), asked)
+    let body = object(&mut [
+        ("filterGroups", Value::Array(groups)),
+        ("properties", Value::Array(vec![text(made.marker_property())])),
+        ("limit", Value::from(HITS_MAX)),
+    ]);
+    (json::post(hosts::objects(&[made.path(), "/search"].concat()), &body, Effect::Reads), asked)
+}
+
+fn group(filters: Vec<Value>) -> Value {
+    object(&mut [("filters", Value::Array(filters))])
+}
+
+/// A filter; `EQ` and the like have one `value`.
+fn filter(name: &str, operator: &str, value: (&str, Value)) -> Value {
+    object(&mut [("propertyName", text(name)), ("operator", text(operator)), value])
 }
 
 fn is_wide(entry: &Entry) -> bool {
@@ -57,10 +71,12 @@ fn wide_group(lot: &Lot, positions: &[usize]) -> (Vec<Value>, Vec<usize>) {
         (first, last) = (first.min(at_ms), last.max(at_ms));
         asked.push(at);
     }
-    let filters = json!([
-        {"propertyName": "hs_timestamp", "operator": "BETWEEN", "value": first.to_string(), "highValue": last.to_string()},
-        {"propertyName": "associations.contact", "operator": "IN", "values": contacts}]);
-    (vec![json!({"filters": filters})], asked)
+    let mut between = filter("hs_timestamp", "BETWEEN", ("value", text(&first.to_string())));
+    if let Some(fields) = between.as_object_mut() {
+        fields.insert("highValue".to_owned(), text(&last.to_string()));
+    }
+    let contacts = Value::Array(contacts.into_iter().map(text).collect());
+    (vec![group(vec![between, filter("associations.contact", "IN", ("values", contacts))])], asked)
 }
 
 /// The time a task or note has from its write, in epoch milliseconds.
@@ -72,14 +88,18 @@ fn fixed_time(entry: &Entry) -> Option<i64> {
 
 /// A task or note by its time and contact, a deal by its name. Words in a text are not relied upon: how the index takes our
 /// marker apart is not documented.
-fn filters(entry: &Entry, made: Made) -> Vec<Value> {
-    let equals = |name: &str, value: Value| json!({"propertyName": name, "operator": "EQ", "value": value});
-    if made == Made::Deal {
-        return vec![equals("dealname", json!(entry.write.deal.as_ref().map(|deal| &deal.name)))];
+fn filters(entry: &Entry) -> Vec<Value> {
+    let equals = |name: &str, value: &str| filter(name, "EQ", ("value", text(value)));
+    if let Some(deal) = &entry.write.deal {
+        return vec![equals("dealname", &deal.name)];
     }
-    let contact = entry.external_ids.get("contact");
-    let mut filters = vec![equals("hs_timestamp", json!(fixed_time(entry).map(|at| at.to_string())))];
-    filters.extend(contact.map(|id| equals("associations.contact", json!(id))));
+    let mut filters = Vec::new();
+    if let Some(at) = fixed_time(entry) {
+        filters.push(equals("hs_timestamp", &at.to_string()));
+    }
+    if let Some(contact) = entry.external_ids.get("contact") {
+        filters.push(equals("associations.contact", contact));
+    }
     filters
 }
 

@@ -9,9 +9,10 @@ use super::{batch, errors, hosts};
 use crate::failure;
 use crate::hostile;
 use crate::http::{Answer, Body, Effect, Method, Request};
+use crate::json::{self, object, text};
 use crate::lot::{Call, Entry, Lot};
 use model::Timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// What a record is tied to; the number is the place in [`records::partners`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,9 +69,13 @@ pub(super) fn request(lot: &Lot, positions: &[usize], made: Made, partner: Partn
         let url = hosts::objects(&format!("{path}/{id}/associations/default/{to}/{other}"));
         return Request::new(Method::Put, url, Body::Empty, Effect::Idempotent);
     }
-    let inputs: Vec<Value> = pairs.iter().map(|(id, other)| json!({"from": {"id": id}, "to": {"id": other}})).collect();
+    let mut inputs = Vec::new();
+    for (id, other) in pairs {
+        let end = |id: &str| object(&mut [("id", text(id))]);
+        inputs.push(object(&mut [("from", end(id)), ("to", end(other))]));
+    }
     let url = hosts::associations(&format!("{path}/{to}/batch/associate/default"));
-    Request::new(Method::Post, url, Body::Json(json!({"inputs": inputs}).to_string()), Effect::Idempotent)
+    json::post(url, &object(&mut [("inputs", Value::Array(inputs))]), Effect::Idempotent)
 }
 
 fn pair(entry: &Entry, made: Made, partner: Partner) -> Option<(&str, &str)> {
