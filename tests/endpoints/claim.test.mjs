@@ -354,6 +354,18 @@ test("a callback with parameters twice, a foreign returnUrl or no state is refus
   assert.deepEqual(calls, {});
 });
 
+test("headers that name another host, or another request, move nothing", async () => {
+  const spoofed = { "x-forwarded-host": "evil.example", "x-forwarded-proto": "http", forwarded: "host=evil.example", "x-request-id": "planted-request-id", "x-original-url": "/functions/v1/crm-writes" };
+  const started = await conduit.fetch("hubspot-oauth-start", { headers: { ...page, ...spoofed } });
+  const url = new URL(started.headers.get("location"));
+  conduit.seen.onceOnly.add(url.searchParams.get("state"));
+  assert.equal(url.searchParams.get("redirect_uri"), `${functions}/hubspot-oauth-callback`);
+  assert.notEqual(started.headers.get("x-request-id"), spoofed["x-request-id"]);
+  const minted = await conduit.fetch("connect-sessions", { token: acme.service, json: { user_id: "us_acme_owner" }, headers: spoofed });
+  assert.ok(minted.body.url.startsWith(`${functions}/connect-sessions?link=`), minted.text);
+  conduit.seen.onceOnly.add(new URL(minted.body.url).searchParams.get("link"));
+});
+
 test("an oversized form or cookie is refused", async () => {
   const browser = await signedIn(conduit.browser(), globex);
   const { fields } = await claimPage(browser);
