@@ -24,7 +24,7 @@ pub struct Declined {
     pub external_account_id: String,
     /// A name people know it by.
     pub external_account_name: Option<String>,
-    /// The CRM confirmed that the grant is dead. False: it is tried again within the hour.
+    /// The CRM confirmed that the grant is dead. False: the purge tries again, except in dry run.
     pub revoked: bool,
 }
 

@@ -170,7 +170,7 @@ pub fn declined(account: &Account<'_>, revoked: bool) -> Html {
     let ended = if revoked {
         "and the app no longer has access to it".to_owned()
     } else {
-        format!("and access to it ends within the hour. To end it yourself, remove the app in {title}’s settings")
+        format!("but {title} has not confirmed yet that access has ended. To be sure, remove the app in its settings")
     };
     let content = format!(
         "<p>The {title} account {} was not connected, {ended}.</p>\n<p>If you change your mind, install the app \
