@@ -6,8 +6,7 @@ import { assertRefused, crms, startConduit } from "./harness.mjs";
 import { outcome } from "./outcomes.mjs";
 
 const conduit = await startConduit();
-const { acme, standIn } = conduit;
-const globex = await conduit.seed("globex");
+const { acme, globex, standIn } = conduit;
 for (const crm of crms) await conduit.connect(crm, acme);
 
 const poison = { task: { subject: "poison", due_at: "2026-11-27T09:00:00Z" } };

@@ -197,7 +197,7 @@ impl LeasedLot {
     fn facts_learnt(&self, world: &World<'_>, tenant: &Tenant<'_>, sent: &Sent) -> Result<Vec<Statement>, Error> {
         let (scope, crm) = (&tenant.scope, self.lot.crm);
         let mut statements = Vec::new();
-        let deals: Vec<KnownDeal> = self.lot.entries.iter().filter_map(deal_made).collect();
+        let deals: Vec<KnownDeal> = self.lot.entries.iter().filter_map(deal_written).collect();
         if !deals.is_empty() {
             let account = &self.connection.external_account_id;
             statements.push(deals::learn_in_account(scope, crm, account, &deals, world.now));
@@ -312,15 +312,11 @@ fn account_changed() -> WriteOutcome {
     WriteOutcome::Rejected(failure(ErrorClass::UnknownOutcome, "account_changed", words))
 }
 
-/// The deal an entry has made, or found to be there.
-fn deal_made(entry: &Entry) -> Option<KnownDeal> {
+/// The deal a write was about, as the CRM calls it. Storing what is stored already changes nothing.
+fn deal_written(entry: &Entry) -> Option<KnownDeal> {
     let deal = entry.write.deal.as_ref()?;
-    let crm_deal_id = entry.external_ids.get(RecordKind::Deal.as_str())?;
-    (entry.deal_external_id.as_ref() != Some(crm_deal_id)).then(|| KnownDeal {
-        crm: entry.write.crm,
-        deal_id: deal.deal_id.clone(),
-        crm_deal_id: crm_deal_id.clone(),
-    })
+    let crm_deal_id = entry.external_ids.get(RecordKind::Deal.as_str())?.clone();
+    Some(KnownDeal { crm: entry.write.crm, deal_id: deal.deal_id.clone(), crm_deal_id })
 }
 
 /// The CRM contradicted what the connection was probed to have.
