@@ -6,7 +6,9 @@ import { at } from "../../scripts/repo.mjs";
 
 const document = JSON.parse(readFileSync(at("docs", "api", "openapi.json"), "utf8"));
 const resolve = (part) => (part.$ref ? part.$ref.split("/").slice(1).reduce((node, name) => node[name], document) : part);
-const paths = Object.entries(document.paths).map(([template, methods]) => ({
+// A concrete path before one with a parameter, as OpenAPI has it.
+const templates = Object.entries(document.paths).sort(([one], [other]) => one.includes("{") - other.includes("{"));
+const paths = templates.map(([template, methods]) => ({
   matches: new RegExp(`^/functions/v1${template.replaceAll(".", "\\.").replace(/\{\w+\}/g, "[^/]+")}$`),
   methods,
 }));
