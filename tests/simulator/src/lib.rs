@@ -127,6 +127,11 @@ impl Sim {
         &mut self.settings
     }
 
+    /// The keys, to be changed before use.
+    pub const fn keys_mut(&mut self) -> &mut Keys {
+        &mut self.keys
+    }
+
     /// The keys, for tests that seal and open.
     pub const fn keys(&self) -> &Keys {
         &self.keys
