@@ -52,7 +52,8 @@ pub struct Claim<'a> {
 /// Leases the due ones among these writes of one CRM: `planned` and `failed` when due, `unknown` when it may be looked at,
 /// `in_flight` after a crash, and from then on in doubt. One statement; who loses gets no row.
 ///
-/// An open write of the same target that was accepted earlier holds a write back, unless it is leased with it.
+/// An open write of the same target that was accepted earlier holds a write back, unless it is leased with it; not for ever,
+/// but one that another lot is sending always does: two lots that look for one person at once would both make it.
 pub fn lease(scope: &WorkspaceScope, crm: Crm, keys: &[String], claim: &Claim<'_>) -> Statement {
     Statement::new(
         "UPDATE crm_write_log AS w SET
@@ -71,6 +72,10 @@ pub fn lease(scope: &WorkspaceScope, crm: Crm, keys: &[String], claim: &Claim<'_
                      AND NOT (e.idempotency_key IN (SELECT value FROM json_each(?3))
                          AND ((e.status IN ('planned', 'failed', 'unknown') AND e.next_retry_at <= ?6)
                               OR (e.status = 'in_flight' AND e.lease_until <= ?7)))))
+             AND NOT EXISTS (
+                 SELECT 1 FROM crm_write_log f INDEXED BY crm_write_log_open
+                 WHERE f.workspace_id = ?1 AND f.crm = ?2 AND f.target = w.target AND f.next_retry_at IS NOT NULL
+                     AND f.status = 'in_flight' AND f.lease_until > ?7 AND f.lease_id IS NOT ?4)
          RETURNING idempotency_key, payload_json, external_ids_json, retry_count, in_doubt, external_account_id, target,
              position, created_at",
         [

@@ -130,7 +130,9 @@ pub(super) async fn an_earlier_open_write_of_a_target_holds_back_later_ones(db: 
         .map_err(words)?;
     let much_later = later.plus_secs(4_000);
     ensure!(lease("at_5", &["fourth"], much_later).await? == ["fourth"], "held back for ever");
-    let mut both = lease("at_6", &["third", "second"], much_later).await?;
+    let beside = lease("at_6", &["third", "second"], much_later).await?;
+    ensure!(beside.is_empty(), "sent beside another lot's write of the target: {beside:?}");
+    let mut both = lease("at_7", &["third", "second"], much_later.plus_secs(60)).await?;
     both.sort();
     ensure!(both == ["second", "third"], "writes of one lot hold each other back: {both:?}");
     Ok(())
