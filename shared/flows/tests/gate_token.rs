@@ -144,6 +144,22 @@ fn an_answer_outlives_a_database_that_is_down_for_minutes() {
 }
 
 #[test]
+fn a_token_whose_row_cannot_be_read_is_handed_out_for_five_minutes_only() {
+    // The connection may have been ended meanwhile, and the message about it lost.
+    let rig = Rig::new();
+    let object = rig.object();
+    rig.admit(&object, &ask()).expect("the token is at hand");
+    rig.place.db_down.set(true);
+    rig.place.clock.advance_secs(240);
+    rig.admit(&object, &ask()).expect("a database that is away for minutes stops nobody");
+    rig.place.clock.advance_secs(60);
+    assert_eq!(rig.admit(&object, &ask()).err(), Some(GateRefusal::Unavailable));
+    rig.place.db_down.set(false);
+    rig.place.clock.advance_secs(5);
+    rig.admit(&object, &ask()).expect("the row is there again");
+}
+
+#[test]
 fn every_step_of_a_refresh_may_fail_and_the_next_caller_is_served() {
     // Read, intent, save, and whatever follows a failure: each in each way, once.
     for fault in DbFault::ALL {

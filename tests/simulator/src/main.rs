@@ -5,7 +5,9 @@
 //!   --json FILE    the figures, as one flat JSON object
 //!   --trace        every call of the first seed
 //!   --no-planted   without the planted bugs
+//!   --exactly-once N   instead of seeds: N outcomes through Conduit and through a client as templates are
 
+use simulator::storm::side_by_side::{self, Left};
 use simulator::storm::{Bug, Coverage, Kind, Scenario, Telling, run, shrink};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -24,6 +26,7 @@ struct Options {
     json: Option<String>,
     trace: bool,
     planted: bool,
+    exactly_once: Option<u32>,
 }
 
 fn options() -> Options {
@@ -37,6 +40,7 @@ fn options() -> Options {
         json: value("--json"),
         trace: is_given("--trace"),
         planted: !is_given("--no-planted"),
+        exactly_once: value("--exactly-once").and_then(|text| text.parse().ok()),
     }
 }
 
@@ -50,6 +54,9 @@ fn commit() -> String {
 
 fn main() -> ExitCode {
     let options = options();
+    if let Some(count) = options.exactly_once {
+        return exactly_once(count, options.json.as_deref());
+    }
     println!("commit {}, seeds {} to {}", commit(), options.from, options.from + options.seeds - 1);
     let began = now();
     let (coverage, violations) = storm(&options);
@@ -70,13 +77,35 @@ fn main() -> ExitCode {
             coverage.reached(),
             Kind::DRAWN.len()
         );
-        if let Err(error) = std::fs::write(file, figures) {
-            eprintln!("{file}: {error}");
+        if !write_down(file, &figures) {
             return ExitCode::FAILURE;
         }
     }
     let all_caught = !options.planted || caught == Bug::ALL.len();
     if violations == 0 && all_caught { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn write_down(file: &str, figures: &str) -> bool {
+    let done = std::fs::write(file, figures);
+    if let Err(error) = &done {
+        eprintln!("{file}: {error}");
+    }
+    done.is_ok()
+}
+
+/// The same outcomes both ways.
+fn exactly_once(count: u32, json: Option<&str>) -> ExitCode {
+    let (ours, naive) = (side_by_side::conduit(count), side_by_side::naive(count));
+    println!("{count} outcomes, 1 % of answers lost, 1 % answered 500 after the effect, 5 % of messages twice");
+    for (name, Left { doubles, losses, calls }) in [("conduit", ours), ("naive", naive)] {
+        println!("{name:<10} doubles {doubles:>6}  losses {losses:>6}  calls {calls:>7}");
+    }
+    let figures = format!(
+        "{{\"doubles.conduit\": {}, \"losses.conduit\": {}, \"doubles.naive\": {}, \"losses.naive\": {}}}\n",
+        ours.doubles, ours.losses, naive.doubles, naive.losses
+    );
+    let is_written = json.is_none_or(|file| write_down(file, &figures));
+    if is_written && ours.doubles == 0 && ours.losses == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn storm(options: &Options) -> (Coverage, u64) {

@@ -100,6 +100,11 @@ impl StubCrm {
         Answer::json(200, &json!({"reset": true}))
     }
 
+    /// How many calls arrived.
+    pub fn calls(&self) -> u64 {
+        self.ledger.calls.values().sum()
+    }
+
     /// Every record there ever was.
     pub fn effects(&self) -> Vec<Effect> {
         self.hubspot.effects().chain(self.salesforce.effects()).collect()

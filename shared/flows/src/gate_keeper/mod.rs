@@ -70,6 +70,8 @@ struct Keeper {
 struct State {
     /// The opened token, until when it is handed out without looking at its row.
     held: Option<(Held, Timestamp)>,
+    /// When the row last said so.
+    read_at: Timestamp,
     /// What is held is of a connection that health checks gave up: for checks alone.
     for_checks: bool,
     /// A refusal that is repeated without looking, and until when.

@@ -23,6 +23,10 @@ const PAUSE_MS_MAX: u32 = 5_000;
 /// Callers of one flight wait for so many further tries at a token endpoint that fails; others come later.
 const RETRIES_MAX: u32 = 2;
 
+/// A token is handed out for so long after its row was last read, while the row cannot be. Who asks has business with the
+/// same database, so that little is lost by it.
+const WITHOUT_ROW_SECS_MAX: i64 = 300;
+
 /// An unavailable token endpoint is not looked at again for each caller.
 const UNAVAILABLE_SECS: i64 = 5;
 
@@ -148,6 +152,7 @@ impl Keeper {
             return false;
         }
         state.held = Some((held, look_again_at));
+        state.read_at = self.now();
         state.for_checks = status == ConnectionStatus::Error;
         state.refusal = None;
         true
@@ -174,11 +179,15 @@ impl Keeper {
         Err(GateRefusal::Unavailable)
     }
 
-    /// The database does not answer: the token at hand is good until it ends.
+    /// The database does not answer: the token at hand is good for a while, and not to its end. A disconnect may have been
+    /// stored meanwhile, and the message about it lost.
     fn without_the_row(&self, need: Need) -> Result<(), GateRefusal> {
         let now = self.now();
         let mut state = self.state.borrow_mut();
-        let Some((held, look_again_at)) = &mut state.held else { return Err(GateRefusal::Unavailable) };
+        let is_stale = now >= state.read_at.plus_secs(WITHOUT_ROW_SECS_MAX);
+        let Some((held, look_again_at)) = state.held.as_mut().filter(|_| !is_stale) else {
+            return Err(GateRefusal::Unavailable);
+        };
         if need == Need::OtherThan(held.generation) || held.expires_at <= now.plus_secs(USABLE_MARGIN_SECS) {
             return Err(GateRefusal::Unavailable);
         }

@@ -8,17 +8,22 @@ use super::place::{Place, account_choice, caller};
 use super::scenario::{Act, Twist};
 use crate::browser::brought;
 use flows::Error;
+use flows::check_health::check_health;
 use flows::claim_install::claim_install;
 use flows::disconnect::disconnect;
 use flows::finish_oauth::{Callback, Ended, finish_oauth};
 use flows::process_writes::process_writes;
 use flows::purge_installs::purge_installs;
 use flows::read_writes::{Query, fetch_write, list_writes};
+use flows::reconcile_connections::reconcile_connections;
 use flows::reconcile_writes::reconcile_writes;
+use flows::replay_writes::replay_dead_letters;
 use flows::start_install::start_install;
 use flows::start_oauth::{Start, start_oauth};
 use flows::submit_writes::submit_writes;
+use model::connection::ConnectionKey;
 use model::doorbell::Doorbell;
+use model::health::CheckRound;
 use model::{Crm, Secret};
 use providers::{Provider as _, provider};
 use serde_json::{Value, json};
@@ -54,6 +59,8 @@ pub async fn act(place: Rc<Place>, act: Act) {
         }
         Act::Pry { tenant, at } => pry(&place, tenant, at).await,
         Act::Reconcile => reconcile(&place).await,
+        Act::Replay { tenant } => replay(&place, tenant).await,
+        Act::Check => check_connections(&place).await,
         Act::Purge => {
             place.request("purge", None, |desk| async move { purge_installs(&desk.world()).await }).await;
         }
@@ -155,6 +162,36 @@ pub fn deliver(place: &Rc<Place>, doorbell: Doorbell, wait_ms: i64) {
                 Some(Err(_)) => here.time.sleep(10_000).await,
                 None => here.time.sleep(30_000).await,
             }
+        }
+    });
+}
+
+/// An operator replays a workspace's dead letters, after a look at which they are.
+async fn replay(place: &Rc<Place>, tenant: usize) {
+    for dry_run in [true, false] {
+        let body = json!({ "dry_run": dry_run });
+        let work = |desk: Rc<Desk>| async move { replay_dead_letters(&desk.world(), &caller(tenant), &body).await };
+        let done = place.request(if dry_run { "read" } else { "replay" }, Some(tenant), work).await;
+        if let Some(Err(error)) = done.filter(|_| place.is_calm.get()) {
+            place.wrong("4 a replay was refused", &error.to_string());
+        }
+    }
+}
+
+/// The hourly job that rings for the checks of connections.
+pub async fn check_connections(place: &Rc<Place>) {
+    place.request("health", None, |desk| async move { reconcile_connections(&desk.world()).await }).await;
+}
+
+/// A round of checks on its way; one that fails is due again by itself.
+pub fn check_later(place: &Rc<Place>, round: CheckRound, wait_ms: i64) {
+    let here = Rc::clone(place);
+    place.time.spawn(0, async move {
+        here.time.sleep(wait_ms).await;
+        for (workspace_id, crm) in round.connections {
+            let tenant = super::check::tenant_of(workspace_id.as_str());
+            let key = ConnectionKey { workspace_id, shard: round.shard.clone(), crm };
+            here.request("health", tenant, |desk| async move { check_health(&desk.world(), &key).await }).await;
         }
     });
 }

@@ -11,6 +11,7 @@ use flows::World;
 use flows::world::{Cache, Clock, KeysUnavailable, Log, Queue, QueueUnavailable, Shards, Signatures};
 use model::Timestamp;
 use model::doorbell::Doorbell;
+use model::health::CheckRound;
 use std::cell::Cell;
 use std::rc::Rc;
 use store::Db;
@@ -146,6 +147,19 @@ impl Queue for Desk {
             }
         }
         said
+    }
+
+    async fn check(&self, rounds: Vec<(CheckRound, u32)>) -> Result<(), QueueUnavailable> {
+        let fault = self.place.fault(Site::Queue);
+        self.travel(1, 20).await;
+        if let Some(fault) = fault {
+            self.met(fault);
+            return Err(QueueUnavailable);
+        }
+        for (round, delay_secs) in rounds {
+            super::deeds::check_later(&self.place, round, i64::from(delay_secs) * 1_000);
+        }
+        Ok(())
     }
 }
 

@@ -66,7 +66,7 @@ pub enum Kind {
 
 impl Kind {
     /// Those that seeds draw from, with their sites.
-    pub const DRAWN: [(Self, Site); 37] = [
+    pub const DRAWN: [(Self, Site); 38] = [
         (Self::NotSent, Site::Http),
         (Self::RequestLost, Site::Http),
         (Self::AnswerLost, Site::Http),
@@ -91,6 +91,7 @@ impl Kind {
         (Self::LostAfterCommit, Site::Database),
         (Self::CrashBeforeBatch, Site::Database),
         (Self::CrashAfterBatch, Site::Database),
+        (Self::Stall, Site::Database),
         (Self::RingRefused, Site::Queue),
         (Self::RingTakenUnsaid, Site::Queue),
         (Self::RingLost, Site::Queue),

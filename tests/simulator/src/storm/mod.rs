@@ -23,20 +23,22 @@ mod place;
 pub mod planted;
 mod scenario;
 mod shrink;
+pub mod side_by_side;
 mod time;
 mod watch;
 mod wire;
 
 pub use coverage::Coverage;
-pub use fault::Kind;
+pub use fault::{Fault, Kind, Site};
 pub use place::Telling;
 pub use planted::Bug;
-pub use scenario::Scenario;
+pub use scenario::{Act, Scenario, Twist};
 pub use shrink::shrink;
 
 use model::Crm;
 use place::{Place, caller};
-use scenario::{Act, HORIZON_MS, TENANTS};
+use scenario::TENANTS;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 /// How often the reconciler runs.
@@ -51,6 +53,8 @@ pub struct Report {
     pub wrongs: Vec<String>,
     /// Which faults met which states.
     pub coverage: Coverage,
+    /// How often each site was used before the calm.
+    pub uses: BTreeMap<Site, u64>,
     /// What happened, when asked for.
     pub trace: Vec<String>,
     /// A planted bug was in the way of something.
@@ -62,7 +66,7 @@ pub fn run(scenario: &Scenario, bug: Option<Bug>, telling: Telling) -> Report {
     planted::begin();
     let place = Place::new(scenario.clone(), bug, telling);
     place.crm.borrow_mut().switches_mut().hubspot_unlimited = false;
-    let end_ms = place.time.now_ms() + HORIZON_MS;
+    let end_ms = place.time.now_ms() + scenario.horizon_ms;
     for step in &scenario.steps {
         let (here, step) = (Rc::clone(&place), *step);
         place.time.spawn(0, async move {
@@ -72,9 +76,14 @@ pub fn run(scenario: &Scenario, bug: Option<Bug>, telling: Telling) -> Report {
     }
     let (here, last_ms) = (Rc::clone(&place), end_ms + CALM_MS);
     place.time.spawn(0, async move {
+        let mut runs = 0;
         while here.time.now_ms() < end_ms {
-            here.time.sleep(CRON_MS).await;
+            here.time.sleep(CRON_MS.min(end_ms - here.time.now_ms())).await;
             deeds::reconcile(&here).await;
+            runs += 1;
+            if runs % 6 == 0 {
+                deeds::check_connections(&here).await;
+            }
         }
         calm(&here, last_ms).await;
     });
@@ -85,6 +94,7 @@ pub fn run(scenario: &Scenario, bug: Option<Bug>, telling: Telling) -> Report {
     let report = Report {
         wrongs: place.wrongs.take(),
         coverage: place.coverage.take(),
+        uses: place.uses_before_calm.take(),
         trace: place.trace(),
         was_bent: planted::was_bent(),
     };
@@ -95,6 +105,7 @@ pub fn run(scenario: &Scenario, bug: Option<Bug>, telling: Telling) -> Report {
 /// Nothing fails any more; people put right what needs them, and jobs go on until everything is settled.
 async fn calm(place: &Rc<Place>, last_ms: i64) {
     place.is_calm.set(true);
+    place.uses_before_calm.replace(place.uses());
     place.is_dry.set(false);
     place.tell(|| "== calm".to_owned());
     {

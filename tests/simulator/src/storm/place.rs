@@ -5,7 +5,7 @@ use super::book::Book;
 use super::coverage::Coverage;
 use super::desk::Desk;
 use super::dice::Dice;
-use super::fault::{Fault, Site};
+use super::fault::{Fault, Kind, Site};
 use super::gates::GateObject;
 use super::planted::Bug;
 use super::scenario::{Scenario, TENANTS};
@@ -51,6 +51,10 @@ pub struct Place {
     pub is_dry: Cell<bool>,
     /// Nothing fails any more.
     pub is_calm: Cell<bool>,
+    /// How often each site was used until then.
+    pub uses_before_calm: RefCell<BTreeMap<Site, u64>>,
+    /// Instead of the scenario's faults: so many of a thousand uses fail.
+    pub hazard: Cell<Option<Hazard>>,
     /// The bug that is planted in this run.
     pub bug: Option<Bug>,
     /// The storm's habits.
@@ -67,6 +71,28 @@ pub struct Place {
     pub wrongs: RefCell<Vec<String>>,
     trace: Option<RefCell<Vec<String>>>,
     counts: RefCell<BTreeMap<Site, u64>>,
+}
+
+/// Faults by rate, in thousandths of the uses of a port.
+#[derive(Clone, Copy, Debug)]
+pub struct Hazard {
+    /// Answers of a CRM that are lost after the effect.
+    pub lost: usize,
+    /// Effects that are answered with 500.
+    pub failed: usize,
+    /// Messages that the queue delivers twice.
+    pub twice: usize,
+}
+
+impl Hazard {
+    /// What a request to a CRM meets.
+    pub fn of_request(self, chance: &Dice) -> Option<Kind> {
+        let drawn = chance.below(1_000);
+        if drawn < self.lost {
+            return Some(Kind::AnswerLost);
+        }
+        (drawn < self.lost + self.failed).then_some(Kind::ServerErrorAfter)
+    }
 }
 
 /// Whether a run writes down what happens.
@@ -99,6 +125,8 @@ impl Place {
             cache: RefCell::default(),
             is_dry: Cell::new(false),
             is_calm: Cell::new(false),
+            uses_before_calm: RefCell::default(),
+            hazard: Cell::new(None),
             bug,
             scenario,
             keys: Keys { tokens: Some(ring("E")), states: Some(ring("I")), ..Keys::default() },
@@ -124,8 +152,21 @@ impl Place {
         if self.is_calm.get() {
             return None;
         }
+        if let Some(hazard) = self.hazard.get() {
+            let kind = match site {
+                Site::Http => hazard.of_request(&self.chance),
+                Site::Queue => (self.chance.below(1_000) < hazard.twice).then_some(Kind::RingTwice),
+                _ => None,
+            };
+            return kind.map(|kind| Fault { site, nth: *nth, count: 1, kind, extent_ms: 1 });
+        }
         let hits = |fault: &&Fault| fault.site == site && fault.nth <= *nth && *nth < fault.nth + fault.count;
         self.scenario.faults.iter().find(hits).copied()
+    }
+
+    /// How often each site was used so far.
+    pub fn uses(&self) -> BTreeMap<Site, u64> {
+        self.counts.borrow().clone()
     }
 
     /// Notes something that is against the rules.

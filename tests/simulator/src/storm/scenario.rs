@@ -10,6 +10,7 @@ pub const TENANTS: usize = 3;
 
 /// What somebody does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the variants say what their fields are")]
 pub enum Act {
     /// The product submits `count` outcomes from number `first` on.
     Submit { tenant: usize, crm: Crm, first: u32, count: u32, twist: Twist },
@@ -29,6 +30,10 @@ pub enum Act {
     Pry { tenant: usize, at: usize },
     /// The reconciler runs out of turn.
     Reconcile,
+    /// An operator looks at a workspace's dead letters, and replays them.
+    Replay { tenant: usize },
+    /// The hourly look for connections to be checked.
+    Check,
     /// Unclaimed installs are purged.
     Purge,
     /// The operator switches dry run on or off.
@@ -85,6 +90,8 @@ pub struct Scenario {
     pub seed: u64,
     /// The CRMs' habits.
     pub habits: Habits,
+    /// When the calm begins.
+    pub horizon_ms: i64,
     /// In any order.
     pub steps: Vec<Step>,
     /// Which uses fail.
@@ -95,6 +102,29 @@ pub struct Scenario {
 pub const HORIZON_MS: i64 = 90 * 60_000;
 
 impl Scenario {
+    /// These things happen a minute apart, and nothing fails.
+    pub fn of(acts: &[Act]) -> Self {
+        let mut scenario = Self::empty(1);
+        scenario.steps = (0..).zip(acts).map(|(nth, act)| Step { at_ms: nth * 60_000, act: *act }).collect();
+        let last_ms = scenario.steps.last().map_or(0, |step| step.at_ms);
+        scenario.horizon_ms = last_ms + 180_000;
+        scenario
+    }
+
+    /// Nothing happens in it, and nothing fails.
+    pub const fn empty(seed: u64) -> Self {
+        let habits = Habits {
+            rotation: 2,
+            unique: 0,
+            key_field: 0,
+            association_lag_ms: 5_000,
+            search_lag_ms: 10_000,
+            shared_people: false,
+            poison: false,
+        };
+        Self { seed, habits, horizon_ms: HORIZON_MS, steps: Vec::new(), faults: Vec::new() }
+    }
+
     /// The scenario of a seed.
     pub fn draw(seed: u64) -> Self {
         let dice = Dice::new(seed, 1);
@@ -116,7 +146,7 @@ impl Scenario {
         }
         let count = dice.below(10);
         let faults = (0..count).map(|_| fault(&dice)).collect();
-        Self { seed, habits, steps, faults }
+        Self { seed, habits, horizon_ms: HORIZON_MS, steps, faults }
     }
 }
 
@@ -137,13 +167,15 @@ fn act(dice: &Dice, next: &mut u32) -> Act {
     let tenant = dice.below(TENANTS);
     let crm = *dice.pick(&Crm::ALL);
     match dice.below(100) {
-        0..52 => {
+        0..46 => {
             let count = *dice.pick(&[1, 1, 1, 2, 3, 8]);
             let first = *next;
             *next += count;
             let twist = *dice.pick(&[Twist::Plain, Twist::Plain, Twist::Plain, Twist::Twice, Twist::OtherContent]);
             Act::Submit { tenant, crm, first, count, twist }
         }
+        46..50 => Act::Replay { tenant },
+        50..52 => Act::Check,
         52..60 => Act::Connect { tenant, crm },
         60..66 => Act::Disconnect { tenant, crm },
         66..70 => Act::Revoke { tenant, crm },

@@ -113,6 +113,9 @@ pub fn rows<T: serde::de::DeserializeOwned>(database: &stub_db::SqliteDb, sql: &
 impl Before {
     /// Looks at what the batch may change; `None` when it only reads.
     pub fn look(desk: &Desk, index: usize, statements: &[Statement]) -> Option<Self> {
+        if desk.place.hazard.get().is_some() {
+            return None;
+        }
         let database = &desk.place.databases[index];
         let writes_to = |table: &str| statements.iter().any(|s| !s.sql.starts_with("SELECT") && s.sql.contains(table));
         let (log, connections, installs) =

@@ -101,7 +101,7 @@ impl Desk {
 }
 
 fn is_of_writes(what: &str) -> bool {
-    !matches!(what, "connect" | "install" | "claim" | "disconnect" | "purge")
+    !matches!(what, "connect" | "install" | "claim" | "disconnect" | "purge" | "health")
 }
 
 /// A status instead of the work or after it, in the words of the CRM that is asked.
