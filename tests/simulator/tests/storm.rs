@@ -1,7 +1,7 @@
 //! A few hundred seeds of the storm, and that a seed is the same run every time. `npm run simulate` runs thousands.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
-use simulator::storm::{Coverage, Scenario, Telling, run};
+use simulator::storm::{Bug, Coverage, Scenario, Telling, run};
 
 /// `CONDUIT_STORM_SEEDS=5000` for a long look.
 #[test]
@@ -27,5 +27,25 @@ fn a_seed_is_the_same_run_every_time() {
         let (first, second) = (run(&scenario, None, Telling::Trace), run(&scenario, None, Telling::Trace));
         assert!(first.trace.len() > 20, "{:?}", first.trace);
         assert_eq!(first.trace, second.trace);
+    }
+}
+
+/// Those that a few seeds show; `npm run simulate` demands all.
+#[test]
+fn a_planted_bug_is_caught_and_a_clean_run_is_not_blamed() {
+    for bug in [
+        Bug::NoAttemptRow,
+        Bug::AuditOfWritesMissing,
+        Bug::TokenLogged,
+        Bug::RefreshTokenNotStored,
+        Bug::DisconnectKeepsGeneration,
+        Bug::AssociationDropped,
+    ] {
+        let caught = (1..=40).any(|seed| {
+            let scenario = Scenario::draw(seed);
+            let report = run(&scenario, Some(bug), Telling::Quiet);
+            !report.wrongs.is_empty() && report.was_bent && run(&scenario, None, Telling::Quiet).wrongs.is_empty()
+        });
+        assert!(caught, "{bug:?} in 40 seeds");
     }
 }
