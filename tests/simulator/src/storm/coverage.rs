@@ -36,12 +36,12 @@ impl Coverage {
     /// Rows are faults, columns what was going on.
     pub fn table(&self) -> String {
         let columns: BTreeSet<&str> = self.met.keys().map(|(_, state)| *state).collect();
-        let mut out = format!("{:<40}", "");
+        let mut out = format!("{:<44}", "");
         for column in &columns {
             let _ = write!(out, "{column:>12}");
         }
         for (kind, _) in Kind::DRAWN {
-            let _ = write!(out, "\n{:<40}", kind.label());
+            let _ = write!(out, "\n{:<44}", kind.label());
             for column in &columns {
                 let count =
                     self.met.iter().find(|((k, s), _)| *k == kind && s == column).map_or(0, |(_, count)| *count);

@@ -3,11 +3,11 @@
 use super::desk::Desk;
 use super::fault::{Kind, Site};
 use super::place::{Kept, Place};
-use super::planted::Bug;
+use super::planted::{self, Bug};
 use super::time::Slot;
 use async_trait::async_trait;
 use flows::World;
-use flows::gate::{Admission, Ask, Gate, GateRefusal, Report};
+use flows::gate::{Admission, Ask, Gate, GateRefusal, Limit, Report};
 use flows::gate_keeper::{GateKeeper, Host, Task};
 use model::connection::ConnectionKey;
 use std::rc::Rc;
@@ -73,8 +73,12 @@ impl Gate for Desk {
         }
         let (keeper, group) = instance(&self.place, connection);
         let (slot, filler) = Slot::new();
+        let calls = ask.calls + ask.searches;
         self.place.time.spawn(group, async move { filler.fill(keeper.admit(&ask).await) });
         let answer = slot.wait().await;
+        if calls > 0 && matches!(answer, Some(Ok(_))) {
+            self.must_not_be_before_its_time(&name(connection), group);
+        }
         self.travel(1, 20).await;
         if fault.is_some_and(|fault| fault.kind == Kind::GateAnswerLost) {
             return Err(GateRefusal::Unavailable);
@@ -85,10 +89,18 @@ impl Gate for Desk {
     async fn report(&self, connection: &ConnectionKey, report: Report) {
         let fault = self.place.fault(Site::Report);
         self.travel(1, 20).await;
-        match fault {
-            Some(fault) => self.met(fault),
-            None if self.place.bug == Some(Bug::RateLimitIgnored) => {}
-            None => instance(&self.place, connection).0.report(&report),
+        if let Some(fault) = fault {
+            return self.met(fault);
+        }
+        let (keeper, group) = instance(&self.place, connection);
+        if let (Some(Limit::Window | Limit::Daily), Some(secs)) = (report.refused, retry_after_secs(&report)) {
+            let until_ms = self.place.time.now_ms() + secs * 1_000;
+            self.place.book.borrow_mut().waits.insert(name(connection), (group, until_ms));
+        }
+        if self.place.bug == Some(Bug::RateLimitIgnored) {
+            planted::bend();
+        } else {
+            keeper.report(&report);
         }
     }
 
@@ -100,6 +112,22 @@ impl Gate for Desk {
             None => instance(&self.place, connection).0.forget(),
         }
     }
+}
+
+impl Desk {
+    /// An instance that was told when to come again lets nobody through before.
+    fn must_not_be_before_its_time(&self, gate: &str, group: u64) {
+        let told = self.place.book.borrow().waits.get(gate).copied();
+        // Clocks differ by up to three seconds each.
+        let too_early = |until_ms: i64| self.place.time.now_ms() + 6_500 < until_ms;
+        if told.is_some_and(|(of, until_ms)| of == group && too_early(until_ms)) {
+            self.place.wrong("10 a limit that the CRM told is not kept", gate);
+        }
+    }
+}
+
+fn retry_after_secs(report: &Report) -> Option<i64> {
+    report.limits.iter().find(|(name, _)| name == "retry-after")?.1.trim().parse().ok()
 }
 
 #[async_trait(?Send)]

@@ -44,7 +44,7 @@ use std::rc::Rc;
 /// How often the reconciler runs.
 const CRON_MS: i64 = 600_000;
 /// The calm lasts this long at most: longer than any wait a CRM may ask for, and every retry after it.
-const CALM_MS: i64 = 60 * 3_600_000;
+const CALM_MS: i64 = 24 * 3_600_000;
 
 /// What a run came to.
 #[derive(Clone, Debug, Default)]
