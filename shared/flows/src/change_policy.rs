@@ -18,11 +18,11 @@ pub async fn change_policy(world: &World<'_>, caller: &Caller, body: &Value) -> 
     let tenant = world.tenant(&caller.workspace_id, &caller.shard)?;
     for _ in 0..TRIES {
         let was = retention_policies::fetch(tenant.db, &tenant.scope).await?;
-        if was.as_ref().is_some_and(|was| was.policy == policy) {
+        if was.as_ref().is_some_and(|was| was.policy() == policy) {
             return Ok(view(was.as_ref()));
         }
         let version = was.as_ref().map_or(0, |was| was.version);
-        let before = was.map_or_else(Policy::default, |was| was.policy);
+        let before = was.map_or_else(Policy::default, |was| was.policy());
         let event = audit::event(
             world,
             &caller.actor,
@@ -36,8 +36,14 @@ pub async fn change_policy(world: &World<'_>, caller: &Caller, body: &Value) -> 
         ];
         let outcomes = tenant.db.batch(batch).await?;
         if store::db::nth(&outcomes, 0)?.changes > 0 {
-            let stored =
-                Stored { policy, version: version + 1, updated_by: caller.actor.clone(), updated_at: world.now };
+            let stored = Stored {
+                message_days: policy.message_days,
+                attachment_days: policy.attachment_days,
+                write_days: policy.write_days,
+                version: version + 1,
+                updated_by: caller.actor.clone(),
+                updated_at: world.now,
+            };
             return Ok(view(Some(&stored)));
         }
     }

@@ -15,7 +15,7 @@ pub async fn read_policy(world: &World<'_>, caller: &Caller) -> Result<Value, Er
 
 pub(crate) fn view(stored: Option<&Stored>) -> Value {
     json!({
-        "policy": stored.map_or_else(Policy::default, |stored| stored.policy),
+        "policy": stored.map_or_else(Policy::default, Stored::policy),
         "is_default": stored.is_none(),
         "defaults": Policy::default(),
         "updated_by": stored.map(|stored| &stored.updated_by),

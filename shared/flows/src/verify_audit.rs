@@ -39,6 +39,21 @@ pub enum Fault {
     HeadKeyUnknown,
 }
 
+impl Fault {
+    /// The word for it in the API and the log.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tampered => "tampered",
+            Self::Removed => "removed",
+            Self::Reordered => "reordered",
+            Self::Inserted => "inserted",
+            Self::HeadForged => "head_forged",
+            Self::HeadMissing => "head_missing",
+            Self::HeadKeyUnknown => "head_key_unknown",
+        }
+    }
+}
+
 /// The first link that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Broken {

@@ -11,7 +11,7 @@ use serde::Deserialize;
 /// The columns of [`Erasure`].
 macro_rules! columns {
     () => {
-        "id, person_hmac, requested_at, write_created_at, write_crm, write_key, messages_redacted,
+        "workspace_id, id, person_hmac, requested_at, write_created_at, write_crm, write_key, messages_redacted,
              attachments_removed, writes_redacted, writes_cancelled"
     };
 }
@@ -19,6 +19,8 @@ macro_rules! columns {
 /// An open erasure.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Erasure {
+    /// Whose.
+    pub workspace_id: WorkspaceId,
     /// Which.
     pub id: ErasureId,
     /// Of whom.
@@ -59,21 +61,11 @@ pub fn select_open(scope: &WorkspaceScope, person_hmac: &str) -> Statement {
     )
 }
 
-/// An open erasure of some workspace.
-#[derive(Clone, Debug, Deserialize)]
-pub struct OfWorkspace {
-    /// Whose.
-    pub workspace_id: WorkspaceId,
-    /// Which.
-    #[serde(flatten)]
-    pub erasure: Erasure,
-}
-
 /// The erasures that are open, of all workspaces: for the job that goes on with them. Crosses workspaces on purpose.
-pub async fn list_open(db: &dyn Db, limit: u32) -> Result<Vec<OfWorkspace>, DbError> {
+pub async fn list_open(db: &dyn Db, limit: u32) -> Result<Vec<Erasure>, DbError> {
     let statement = Statement::new(
         concat!(
-            "SELECT workspace_id, ",
+            "SELECT ",
             columns!(),
             " FROM erasures WHERE person_hmac IS NOT NULL ORDER BY workspace_id, person_hmac LIMIT ?1"
         ),

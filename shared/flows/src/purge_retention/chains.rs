@@ -52,9 +52,8 @@ async fn verify_shard(
         allowance.give_back(2 * PAGES_PER_CHAIN.saturating_sub(pages));
         if let Some(broken) = &seen.broken {
             report.chains_broken += 1;
-            let fault = serde_json::to_string(&broken.fault).unwrap_or_default();
-            let (seq, fault) = (broken.seq.to_string(), fault.trim_matches('"'));
-            let fields = [("workspace_id", workspace_id.as_str()), ("code", fault), ("seq", &seq)];
+            let seq = broken.seq.to_string();
+            let fields = [("workspace_id", workspace_id.as_str()), ("code", broken.fault.as_str()), ("seq", &seq)];
             world.log.event("audit_chain_broken", &fields);
         } else if seen.cursor.is_none() {
             report.chains_verified += 1;

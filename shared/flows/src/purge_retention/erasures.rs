@@ -36,14 +36,14 @@ async fn resume_in(
     report: &mut PurgeReport,
 ) -> Result<(), Error> {
     let Some(db) = world.shards.open(shard).filter(|_| allowance.take(1)) else { return Ok(()) };
-    for open in list_open(db, ERASURES_MAX).await? {
-        let tenant = world.tenant(&open.workspace_id, shard)?;
-        let key = WorkspacePiiKey::derive(master, &open.workspace_id);
+    for erasure in list_open(db, ERASURES_MAX).await? {
+        let tenant = world.tenant(&erasure.workspace_id, shard)?;
+        let key = WorkspacePiiKey::derive(master, &erasure.workspace_id);
         if !allowance.take(3) {
             report.unfinished = true;
             return Ok(());
         }
-        match go_on(world, &tenant, objects, &key, open.erasure, ACTOR, allowance).await?.0 {
+        match go_on(world, &tenant, objects, &key, erasure, ACTOR, allowance).await?.0 {
             "finished" => report.erasures_finished += 1,
             "running" => report.unfinished = true,
             _ => report.erasures_waiting += 1,

@@ -166,8 +166,12 @@ const fn is_of_one_workspace(error: &Error) -> bool {
 }
 
 async fn policies_of(db: &dyn Db, workspaces: &[WorkspaceId]) -> Result<BTreeMap<WorkspaceId, Policy>, Error> {
-    let rows = retention_policies::list(db, workspaces).await?;
-    Ok(rows.into_iter().map(|row| (row.workspace_id, row.policy)).collect())
+    let mut policies = BTreeMap::new();
+    // One by one: collecting would link a sort.
+    for row in retention_policies::list(db, workspaces).await? {
+        policies.insert(row.workspace_id.clone(), row.policy());
+    }
+    Ok(policies)
 }
 
 fn tell(world: &World<'_>, report: &PurgeReport) {

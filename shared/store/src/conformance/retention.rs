@@ -27,7 +27,7 @@ pub(super) async fn a_policy_is_compared_and_set(db: &dyn Db) -> Result<(), Stri
         ensure!(seen == changes, "{why}: {seen} changes");
     }
     let stored = retention_policies::fetch(db, &scope).await.map_err(words)?;
-    ensure!(stored.as_ref().is_some_and(|s| s.policy == month && s.version == 2), "{stored:?}");
+    ensure!(stored.as_ref().is_some_and(|s| s.policy() == month && s.version == 2), "{stored:?}");
     let foreign = retention_policies::fetch(db, &other).await.map_err(words)?;
     ensure!(foreign.is_none(), "{foreign:?}");
     Ok(())
