@@ -119,7 +119,7 @@ test("a CRM that does not answer warns, and recovers", async () => {
   assert.deepEqual(shown.map(({ health }) => health.status), ["ok", "ok"]);
 });
 
-test("a run that stopped half-way is finished by the next one", async () => {
+test("what a run that stopped half-way left is taken up by the next one, and not done twice", async () => {
   // Its writes were found and its doorbell was never rung: as when it was ended in between.
   const [{ id }] = await conduit.submit(acme, outcome("hubspot", "create_task"));
   await conduit.settled(acme, [id]);
@@ -130,6 +130,9 @@ test("a run that stopped half-way is finished by the next one", async () => {
     .run();
   await conduit.db.prepare("UPDATE job_runs SET run_id = 'dead', lease_until = ?1, ended_at = NULL, outcome = NULL WHERE job = 'reconcile-crm-writes'").bind(Date.now() - 1).run();
   await conduit.cron("reconcile-crm-writes");
-  await conduit.settled(acme, [id]);
+  await until("the dead lease to be taken over", 20, async () => {
+    const [row] = await conduit.rows("SELECT status, lease_id FROM crm_write_log WHERE idempotency_key = ?1", key);
+    return row.status !== "in_flight" && row.lease_id !== "at_dead";
+  });
   assert.equal((await standIn.effects("tasks")).filter(({ text_end: text }) => text?.includes(id)).length, 1, "one effect");
 });
