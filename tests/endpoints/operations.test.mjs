@@ -35,7 +35,7 @@ for (const crm of crms) {
     await conduit.settled(acme, [answer.body.writes[0].id]);
     const wanted = [
       ["gateway", "request_forwarded"],
-      ["crm-writes", "request_answered"],
+      ["crm-writes", "request_heard"],
       [`${crm}-write-processor`, "integration.crm.sync_started"],
       ["connection-gate", "gate_asked"],
       [`${crm}-write-processor`, "writes_settled"],

@@ -17,6 +17,7 @@ const FILTER_BYTES_MAX: usize = 4_096;
 async fn fetch(request: Incoming, env: Env, _: Context) -> Served {
     let door = Door::using("crm-writes", Uses::NONE.signatures().queue());
     serve(door, request, env, async |world, request| {
+        world.log.event("request_heard", &[("method", &request.method())]);
         let caller = caller::of(world, request).await?;
         let rest = request.rest();
         let replayed = rest.and_then(|rest| rest.strip_suffix("/replay"));

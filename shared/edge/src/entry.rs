@@ -102,10 +102,6 @@ where
     });
     if let Some(error) = reply.refusal() {
         refused(&lines, error, &[("method", &request.method()), ("path", request.path())]);
-    } else {
-        let status = reply.status.to_string();
-        let fields = [("method", &*request.method()), ("path", request.path()), ("status", &status)];
-        lines.with_caller("request_answered", &fields);
     }
     Ok(respond::answer(&reply, request.id(), counts.as_deref()))
 }
