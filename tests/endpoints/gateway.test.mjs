@@ -28,7 +28,8 @@ for (const [path, methods] of Object.entries(described.paths)) {
       assert.match(answer.headers.get("x-request-id"), /^[\w-]{8,}$/);
       const refusals = { "get /claim-install": [403, "install_not_proven"], "get /connect-sessions": [401, "session_required"] };
       for (const crm of ["hubspot", "salesforce"]) refusals[`post /${crm}-oauth-start`] = [401, "session_required"];
-      const open = { "/health": 200, "/openapi.json": 200, "/hubspot-oauth-callback": 400, "/salesforce-oauth-callback": 400 };
+      if (described.paths[path][method].security?.some((one) => "operatorToken" in one)) refusals[`${method} ${path}`] = [401, "operator_required"];
+      const open = { "/health": 200, "/health/ready": 200, "/openapi.json": 200, "/hubspot-oauth-callback": 400, "/salesforce-oauth-callback": 400 };
       // Without a workspace a start is an install's, which is for everybody.
       if (method === "get" && path.endsWith("-oauth-start")) open[path] = 200;
       if (method === "get" && path in open) assert.equal(answer.status, open[path], answer.text);
