@@ -23,6 +23,10 @@ const optimise = ["-O1"].concat(
   ),
 );
 
+// The compact forms of SHA-256 and AES: a request hashes and opens a few hundred bytes, and they are 3 KB gzip a Worker less.
+const compact = ["sha2_backend_soft", "aes_backend_soft"].map((name) => `--cfg=${name}=\\"compact\\"`);
+const rustflags = `target.${target}.rustflags=[${compact.map((flag) => `"${flag}"`).join(", ")}]`;
+
 // The entry module starts a new instance after a panic; these two options give it the means.
 const bindgen = ["--target", "module", "--no-typescript", "--out-name", "index", "--experimental-reset-state-function", "--force-enable-abort-handler"];
 
@@ -35,7 +39,7 @@ export async function buildWorkers({ withTests = false } = {}) {
   await step(`cargo build, ${workers.length} Workers`, async () => {
     const packages = workers.flatMap((worker) => ["-p", worker.name]);
     const show = process.stderr.isTTY === true;
-    await run("cargo", ["build", "--release", "--target", target, ...packages], { show, must: "cargo build failed: see above." });
+    await run("cargo", ["build", "--release", "--target", target, "--config", rustflags, ...packages], { show, must: "cargo build failed: see above." });
   });
 
   const changed = workers.filter((worker) => {

@@ -39,6 +39,11 @@ pub fn open(bindings: &Bindings) -> Option<Meter> {
     }))
 }
 
+/// A count. Not parsed as a fraction: that brings 12 KB gzip of tables to every Worker that counts.
+fn whole(text: &str) -> Option<f64> {
+    text.parse().ok().map(|count: u32| f64::from(count))
+}
+
 fn point(event: &str, fields: &[(&'static str, &str)]) -> JsValue {
     let field = |name: &str| fields.iter().find(|(of, _)| *of == name).map(|(_, value)| *value);
     let blobs = Array::of1(&JsValue::from_str(event));
@@ -49,7 +54,7 @@ fn point(event: &str, fields: &[(&'static str, &str)]) -> JsValue {
     for name in NUMBERS {
         // An event without a count is one.
         let missing = if name == "count" { 1.0 } else { 0.0 };
-        doubles.push(&JsValue::from_f64(field(name).and_then(|value| value.parse().ok()).unwrap_or(missing)));
+        doubles.push(&JsValue::from_f64(field(name).and_then(whole).unwrap_or(missing)));
     }
     let point = Object::new();
     for (name, value) in [("blobs", blobs), ("doubles", doubles), ("indexes", Array::of1(&JsValue::from_str(event)))] {
