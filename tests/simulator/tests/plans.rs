@@ -48,9 +48,8 @@ fn a_lot_is_found_by_its_keys() {
     }
 }
 
-/// The look for an earlier open write of the same target.
-const BY_TARGET: &str =
-    "SEARCH e USING INDEX crm_write_log_open (workspace_id=? AND crm=? AND target=? AND position<?)";
+/// The looks for open writes of the same target: an earlier one, and one that another lot is sending.
+const BY_TARGET: &str = "USING INDEX crm_write_log_open (workspace_id=? AND crm=? AND target=?";
 
 #[test]
 fn what_is_open_is_found_without_what_is_final() {
