@@ -126,7 +126,8 @@ test("what a run that stopped half-way left is taken up by the next one, and not
   const key = id.slice(4);
   await conduit.db
     .prepare("UPDATE crm_write_log SET status = 'in_flight', lease_id = 'at_dead', lease_until = ?2, next_retry_at = ?2 WHERE idempotency_key = ?1")
-    .bind(key, Date.now() - 1)
+    // Longer ago than a request of the dead run may still be running at the CRM.
+    .bind(key, Date.now() - 3_600_000)
     .run();
   await conduit.db.prepare("UPDATE job_runs SET run_id = 'dead', lease_until = ?1, ended_at = NULL, outcome = NULL WHERE job = 'reconcile-crm-writes'").bind(Date.now() - 1).run();
   await conduit.cron("reconcile-crm-writes");
