@@ -11,11 +11,18 @@ use store::Statement;
 
 thread_local! {
     static BENT: Cell<bool> = const { Cell::new(false) };
+    static STALE: Cell<Option<&'static str>> = const { Cell::new(None) };
 }
 
 /// A run begins.
 pub fn begin() {
     BENT.set(false);
+    STALE.set(None);
+}
+
+/// Words of the bug that the statement they belong to did not have since then: the product was changed, and this file was not.
+pub fn stale() -> Option<&'static str> {
+    STALE.get()
 }
 
 /// Whether the bug was in the way of something since then.
@@ -210,11 +217,18 @@ fn swaps(bug: Bug) -> Vec<Swap> {
             },
         ],
         Bug::DoorbellIsTheTruth => swap("next_retry_at <= ?1 AND (lease_until", "LIMIT ?2", "LIMIT ?2 * 0"),
-        Bug::GenerationIgnored => vec![Swap {
-            of: "token_refused_at = ?9, heartbeat_at = ?8",
-            from: "AND token_generation = ?3 AND status = 'connected'",
-            to: "AND ?3 = ?3",
-        }],
+        Bug::GenerationIgnored => vec![
+            Swap {
+                of: "refresh_id = NULL, token_refused_at = ?9",
+                from: "AND token_generation = ?3",
+                to: "AND ?3 = ?3",
+            },
+            Swap {
+                of: "refresh_id = NULL, token_refused_at = ?9",
+                from: "AND (status = 'connected' OR (status = 'error' AND last_error_code = 'access_refused'))",
+                to: "",
+            },
+        ],
         Bug::RefreshTokenNotStored => swap(
             "token_refused_at = ?9, heartbeat_at = ?8",
             "refresh_token_sealed = ?5",
@@ -290,10 +304,15 @@ pub fn bend_statements(desk: &Desk, statements: &mut [Statement]) {
             }
         }
         for swap in swaps(bug) {
+            if !sql.contains(swap.of) {
+                continue;
+            }
             let now = statements[at].sql;
-            if sql.contains(swap.of) && now.contains(swap.from) {
+            if now.contains(swap.from) {
                 bent();
                 statements[at].sql = kept(&now.replace(swap.from, swap.to));
+            } else {
+                STALE.set(Some(swap.from));
             }
         }
     }
