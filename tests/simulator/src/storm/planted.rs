@@ -242,7 +242,10 @@ fn swaps(bug: Bug) -> Vec<Swap> {
             "token_generation = token_generation + 1",
             "token_generation = token_generation",
         ),
-        Bug::StateReused => swap("UPDATE oauth_states SET used_at", "AND used_at IS NULL", ""),
+        Bug::StateReused => vec![
+            Swap { of: "UPDATE oauth_states SET used_at", from: "AND used_at IS NULL", to: "" },
+            Swap { of: "FROM oauth_states WHERE state_hash", from: "SELECT used_at,", to: "SELECT NULL AS used_at," },
+        ],
         Bug::ClaimedTwice => swap("SET claim_workspace_id = ?3", "WHEN status = 'pending' AND", "WHEN"),
         Bug::AccountTakenByTwo => swap("INSERT INTO crm_accounts", "ELSE NULL END", "ELSE excluded.workspace_id END"),
         Bug::ForeignWritesRead => swap(

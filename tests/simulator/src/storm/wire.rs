@@ -30,6 +30,12 @@ impl Desk {
     fn watch_request(&self, request: &Request) {
         self.place.must_not_tell_a_token("a URL", &request.url);
         let changes = request.effect != Effect::Reads && matches!(request.body, Body::Json(_) | Body::Empty);
+        if let Body::Form(form) = &request.body
+            && let Some(code) = form.expose().split('&').find_map(|pair| pair.strip_prefix("code="))
+            && !self.place.book.borrow_mut().codes.insert(code.to_owned())
+        {
+            self.place.wrong("3 an authorization code is sent again", &request.url);
+        }
         if self.is_dry && self.gate.is_none() && changes && is_of_writes(self.what.get()) {
             self.place.wrong("7 a request left in dry run", &request.url);
         }
