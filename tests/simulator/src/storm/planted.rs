@@ -190,9 +190,15 @@ struct Swap {
 fn swaps(bug: Bug) -> Vec<Swap> {
     let swap = |of, from, to| vec![Swap { of, from, to }];
     match bug {
-        Bug::LeaseNotChecked => {
-            swap("in_doubt = CASE", "status = 'in_flight' AND lease_until <= ?7", "status = 'in_flight'")
-        }
+        Bug::LeaseNotChecked => vec![
+            Swap {
+                of: "in_doubt = CASE",
+                from: "status = 'in_flight' AND lease_until <= ?7",
+                to: "status = 'in_flight'",
+            },
+            // A write that is being sent also stands in its own way, as one of the same target.
+            Swap { of: "in_doubt = CASE", from: "f.lease_until > ?7", to: "f.lease_until > ?7 AND 1 = 0" },
+        ],
         Bug::DueTimeNotChecked => swap("in_doubt = CASE", "AND next_retry_at <= ?6", ""),
         Bug::SettledWithoutLease => swap("in_doubt = MAX", "AND lease_id = ?3", ""),
         Bug::CrashNotInDoubt => {
