@@ -276,11 +276,15 @@ fn swaps(bug: Bug) -> Vec<Swap> {
                 to: "next_retry_at = CASE WHEN j.value->>'status' = 'unknown' THEN NULL ELSE j.value->>'next_retry_at' END",
             },
         ],
-        Bug::InstallKeepsTokens => swap(
-            "SET access_token_sealed = NULL, refresh_token_sealed = NULL, revoked",
-            "refresh_token_sealed = NULL, revoked",
-            "revoked",
-        ),
+        // The schema does not let a claimed one hold a token: this one ends it as if nobody had come.
+        Bug::InstallKeepsTokens => vec![
+            Swap {
+                of: "UPDATE pending_installs SET status = 'claimed'",
+                from: "status = 'claimed', access_token_sealed = NULL, refresh_token_sealed = NULL",
+                to: "status = 'expired'",
+            },
+            Swap { of: "UPDATE pending_installs SET status = 'claimed'", from: "claimed_at = ?4,", to: "" },
+        ],
         Bug::DeadLetterWithoutReason => swap("in_doubt = MAX", "error_code = j.value->>'code'", "error_code = NULL"),
         _ => Vec::new(),
     }
