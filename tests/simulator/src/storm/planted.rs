@@ -252,7 +252,12 @@ fn swaps(bug: Bug) -> Vec<Swap> {
             Swap { of: "UPDATE oauth_states SET used_at", from: "AND used_at IS NULL", to: "" },
             Swap { of: "FROM oauth_states WHERE state_hash", from: "SELECT used_at,", to: "SELECT NULL AS used_at," },
         ],
-        Bug::ClaimedTwice => swap("SET claim_workspace_id = ?3", "WHEN status = 'pending' AND", "WHEN"),
+        // The owner of the account would stop the second one.
+        Bug::ClaimedTwice => vec![
+            Swap { of: "SET claim_workspace_id = ?3", from: "WHEN status = 'pending' AND", to: "WHEN" },
+            Swap { of: "SET claim_workspace_id = ?3", from: "(claim_workspace_id IS NULL OR", to: "(1 = 1 OR" },
+            Swap { of: "INSERT INTO crm_accounts", from: "ELSE NULL END", to: "ELSE excluded.workspace_id END" },
+        ],
         Bug::AccountTakenByTwo => swap("INSERT INTO crm_accounts", "ELSE NULL END", "ELSE excluded.workspace_id END"),
         Bug::ForeignWritesRead => swap(
             "FROM json_each(?2) j CROSS JOIN crm_write_log w",
