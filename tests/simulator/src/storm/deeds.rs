@@ -44,7 +44,13 @@ pub async fn act(place: Rc<Place>, act: Act) {
         Act::Submit { tenant, crm, first, count, twist } => {
             submit_step(&place, tenant, crm, first..first + count, twist).await;
         }
-        Act::Connect { tenant, crm } => connect(&place, tenant, crm).await,
+        Act::Connect { tenant, crm } => connect(&place, tenant, crm, tenant).await,
+        Act::Trespass { tenant, at, crm } => {
+            let row = row_of(&place, &caller(at), at, crm);
+            if row.is_some_and(|row| row.status == model::ConnectionStatus::Connected) {
+                connect(&place, tenant, crm, at).await;
+            }
+        }
         Act::Disconnect { tenant, crm } => {
             let done = place.request("disconnect", Some(tenant), |desk| async move {
                 disconnect(&desk.world(), &caller(tenant), crm).await
@@ -215,12 +221,12 @@ fn consent(place: &Place, url: &str, tenant: usize, crm: Crm, cookie: &str) -> C
     brought(answer.header("location").unwrap_or_default(), Some(cookie.to_owned()))
 }
 
-/// An owner connects; the browser sends the callback twice.
-pub async fn connect(place: &Rc<Place>, tenant: usize, crm: Crm) {
+/// An owner connects, in the account of that workspace; the browser sends the callback twice.
+pub async fn connect(place: &Rc<Place>, tenant: usize, crm: Crm, account: usize) {
     let work =
         |desk: Rc<Desk>| async move { start_oauth(&desk.world(), &caller(tenant), crm, &Start::default()).await };
     let Some(Ok(started)) = place.request("connect", Some(tenant), work).await else { return };
-    let callback = consent(place, &started.authorize_url, tenant, crm, started.browser_cookie.as_str());
+    let callback = consent(place, &started.authorize_url, account, crm, started.browser_cookie.as_str());
     let (twin, again) = (Rc::clone(place), callback.clone());
     let (slot, filler) = super::time::Slot::new();
     place.time.spawn(0, async move { filler.fill(land(&twin, Some(tenant), crm, again).await) });

@@ -16,6 +16,8 @@ pub enum Act {
     Submit { tenant: usize, crm: Crm, first: u32, count: u32, twist: Twist },
     /// An owner goes through the consent.
     Connect { tenant: usize, crm: Crm },
+    /// An owner goes through the consent in the account of another workspace, which is connected to it.
+    Trespass { tenant: usize, at: usize, crm: Crm },
     /// An owner disconnects.
     Disconnect { tenant: usize, crm: Crm },
     /// The customer removes the app in the CRM.
@@ -150,6 +152,11 @@ impl Scenario {
         let rare = Dice::new(seed, 5);
         if rare.percent(10) {
             let act = Act::Twins { tenant: rare.below(TENANTS), crm: *rare.pick(&Crm::ALL) };
+            steps.push(Step { at_ms: rare.between(30_000, HORIZON_MS), act });
+        }
+        if rare.percent(10) {
+            let tenant = rare.below(TENANTS);
+            let act = Act::Trespass { tenant, at: (tenant + 1) % TENANTS, crm: *rare.pick(&Crm::ALL) };
             steps.push(Step { at_ms: rare.between(30_000, HORIZON_MS), act });
         }
         let count = dice.below(10);
