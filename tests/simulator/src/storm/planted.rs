@@ -299,6 +299,7 @@ fn swaps(bug: Bug) -> Vec<Swap> {
 pub fn bend_statements(desk: &Desk, statements: &mut [Statement]) {
     let Some(bug) = desk.place.bug else { return };
     let nothing = || Statement::new("SELECT 1", []);
+    let is_claim = statements.iter().any(|statement| statement.sql.contains("SET claim_workspace_id = ?3"));
     for at in 0..statements.len() {
         let sql = statements[at].sql;
         let is_event = sql.contains("INTO audit_events");
@@ -320,6 +321,10 @@ pub fn bend_statements(desk: &Desk, statements: &mut [Statement]) {
             {
                 *bind = store::Bind::Text(token.clone());
             }
+        }
+        // Only with a claim: a connect that takes an account is another bug.
+        if bug == Bug::ClaimedTwice && !is_claim {
+            continue;
         }
         for swap in swaps(bug) {
             if !sql.contains(swap.of) {
