@@ -30,6 +30,19 @@ fn a_seed_is_the_same_run_every_time() {
     }
 }
 
+/// The product's statements change, and the words of the bugs must follow.
+#[test]
+fn every_planted_bug_fits_the_product() {
+    for bug in Bug::ALL {
+        let is_bent = (1..=300).any(|seed| {
+            let report = run(&Scenario::draw(seed), Some(bug), Telling::Quiet);
+            assert_eq!(report.stale, None, "{bug:?}: its statement no longer has these words");
+            report.was_bent
+        });
+        assert!(is_bent, "{bug:?} was in the way of nothing");
+    }
+}
+
 /// Those that a few seeds show; `npm run simulate` demands all.
 #[test]
 fn a_planted_bug_is_caught_and_a_clean_run_is_not_blamed() {

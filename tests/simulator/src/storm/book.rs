@@ -85,6 +85,8 @@ pub struct Book {
     pub accounts: BTreeSet<(Crm, String, usize)>,
     /// Refresh tokens that were replaced.
     pub spent: BTreeSet<String>,
+    /// Authorization codes that were sent to a token endpoint.
+    pub codes: BTreeSet<String>,
     /// Until when a gate's instance was told to wait.
     pub waits: BTreeMap<String, (u64, i64)>,
     /// Installs nobody has claimed yet.

@@ -8,10 +8,12 @@ use super::place::{Place, account_choice, caller};
 use super::scenario::{Act, Twist};
 use crate::browser::brought;
 use flows::Error;
+use flows::authenticate::Caller;
 use flows::check_health::check_health;
 use flows::claim_install::claim_install;
 use flows::disconnect::disconnect;
 use flows::finish_oauth::{Callback, Ended, finish_oauth};
+use flows::gate::{Ask, Purpose};
 use flows::process_writes::process_writes;
 use flows::purge_installs::purge_installs;
 use flows::read_writes::{Query, fetch_write, list_writes};
@@ -28,6 +30,7 @@ use model::{Crm, Secret};
 use providers::{Provider as _, provider};
 use serde_json::{Value, json};
 use std::rc::Rc;
+use store::connections::Connection;
 
 /// A product's client tries a submit again after this long, until it is answered.
 const SUBMIT_AGAIN_MS: i64 = 4_000;
@@ -41,7 +44,13 @@ pub async fn act(place: Rc<Place>, act: Act) {
         Act::Submit { tenant, crm, first, count, twist } => {
             submit_step(&place, tenant, crm, first..first + count, twist).await;
         }
-        Act::Connect { tenant, crm } => connect(&place, tenant, crm).await,
+        Act::Connect { tenant, crm } => connect(&place, tenant, crm, tenant).await,
+        Act::Trespass { tenant, at, crm } => {
+            let row = row_of(&place, &caller(at), at, crm);
+            if row.is_some_and(|row| row.status == model::ConnectionStatus::Connected) {
+                connect(&place, tenant, crm, at).await;
+            }
+        }
         Act::Disconnect { tenant, crm } => {
             let done = place.request("disconnect", Some(tenant), |desk| async move {
                 disconnect(&desk.world(), &caller(tenant), crm).await
@@ -57,6 +66,7 @@ pub async fn act(place: Rc<Place>, act: Act) {
                 gates::evict(&place, name);
             }
         }
+        Act::Twins { tenant, crm } => twins(&place, tenant, crm).await,
         Act::Pry { tenant, at } => pry(&place, tenant, at).await,
         Act::Reconcile => reconcile(&place).await,
         Act::Replay { tenant } => replay(&place, tenant).await,
@@ -211,12 +221,12 @@ fn consent(place: &Place, url: &str, tenant: usize, crm: Crm, cookie: &str) -> C
     brought(answer.header("location").unwrap_or_default(), Some(cookie.to_owned()))
 }
 
-/// An owner connects; the browser sends the callback twice.
-pub async fn connect(place: &Rc<Place>, tenant: usize, crm: Crm) {
+/// An owner connects, in the account of that workspace; the browser sends the callback twice.
+pub async fn connect(place: &Rc<Place>, tenant: usize, crm: Crm, account: usize) {
     let work =
         |desk: Rc<Desk>| async move { start_oauth(&desk.world(), &caller(tenant), crm, &Start::default()).await };
     let Some(Ok(started)) = place.request("connect", Some(tenant), work).await else { return };
-    let callback = consent(place, &started.authorize_url, tenant, crm, started.browser_cookie.as_str());
+    let callback = consent(place, &started.authorize_url, account, crm, started.browser_cookie.as_str());
     let (twin, again) = (Rc::clone(place), callback.clone());
     let (slot, filler) = super::time::Slot::new();
     place.time.spawn(0, async move { filler.fill(land(&twin, Some(tenant), crm, again).await) });
@@ -266,12 +276,29 @@ async fn claim_for(place: &Rc<Place>, tenant: usize, cookie: Secret<String>) -> 
     matches!(place.request("claim", Some(tenant), work).await, Some(Ok(_)))
 }
 
+/// A connection's row, as it stands.
+fn row_of(place: &Place, caller: &Caller, tenant: usize, crm: Crm) -> Option<Connection> {
+    let database = &*place.databases[usize::from(tenant == 2)];
+    let scope = store::WorkspaceScope::of(caller.workspace_id.clone());
+    pollster::block_on(store::connections::fetch(database, &scope, crm)).ok().flatten()
+}
+
+/// Both instances want to refresh; one may.
+async fn twins(place: &Rc<Place>, tenant: usize, crm: Crm) {
+    let caller = caller(tenant);
+    let Some(row) = row_of(place, &caller, tenant, crm) else { return };
+    let key = ConnectionKey { workspace_id: caller.workspace_id, shard: caller.shard, crm };
+    let refused_generation = Some(row.token_generation);
+    let ask = Ask { calls: 0, searches: 0, purpose: Purpose::Check, refused_generation };
+    let (here, there, same) = (Rc::clone(place), key.clone(), ask.clone());
+    place.time.spawn(0, async move { gates::ask_twin(&here, &there, same).await });
+    gates::ask_twin(place, &key, ask).await;
+}
+
 /// The customer removes the app in the CRM's own settings.
 fn revoke(place: &Place, tenant: usize, crm: Crm) {
     let caller = caller(tenant);
-    let database = &*place.databases[usize::from(tenant == 2)];
-    let scope = store::WorkspaceScope::of(caller.workspace_id.clone());
-    let row = pollster::block_on(store::connections::fetch(database, &scope, crm)).ok().flatten();
+    let row = row_of(place, &caller, tenant, crm);
     let (Some(row), Some(keys)) = (row, place.keys.tokens.as_ref()) else { return };
     let aad = crypto::Aad {
         scope: caller.workspace_id.as_str(),

@@ -3,7 +3,7 @@
 use super::database::Shard;
 use super::fault::{Fault, Kind, Site};
 use super::place::Place;
-use super::planted::Bug;
+use super::planted::{self, Bug};
 use super::time::never;
 use async_trait::async_trait;
 use crypto::jwt::Unverified;
@@ -76,7 +76,11 @@ impl Desk {
 
     /// What a flow gets.
     pub fn world(&self) -> World<'_> {
-        let is_dry = self.is_dry && self.place.bug != Some(Bug::DryRunLeaks);
+        let leaks = self.is_dry && self.place.bug == Some(Bug::DryRunLeaks);
+        if leaks {
+            planted::bend();
+        }
+        let is_dry = self.is_dry && !leaks;
         World {
             now: self.now(),
             clock: self,

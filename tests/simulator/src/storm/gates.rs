@@ -50,6 +50,15 @@ pub fn evict(place: &Place, connection: &str) {
     }
 }
 
+/// Asks an instance that does not know of the one that was there, which goes on with what it was doing.
+pub async fn ask_twin(place: &Rc<Place>, connection: &ConnectionKey, ask: Ask) {
+    drop(place.gates.borrow_mut().remove(&name(connection)));
+    let (keeper, group) = instance(place, connection);
+    let (slot, filler) = Slot::new();
+    place.time.spawn(group, async move { filler.fill(keeper.admit(&ask).await) });
+    slot.wait().await;
+}
+
 #[async_trait(?Send)]
 impl Gate for Desk {
     async fn admit(&self, connection: &ConnectionKey, ask: Ask) -> Result<Admission, GateRefusal> {

@@ -59,6 +59,8 @@ pub struct Report {
     pub trace: Vec<String>,
     /// A planted bug was in the way of something.
     pub was_bent: bool,
+    /// Words of it that no longer stand in their statement.
+    pub stale: Option<&'static str>,
 }
 
 /// Runs a scenario.
@@ -97,6 +99,7 @@ pub fn run(scenario: &Scenario, bug: Option<Bug>, telling: Telling) -> Report {
         uses: place.uses_before_calm.take(),
         trace: place.trace(),
         was_bent: planted::was_bent(),
+        stale: planted::stale(),
     };
     place.dismantle();
     report

@@ -11,11 +11,18 @@ use store::Statement;
 
 thread_local! {
     static BENT: Cell<bool> = const { Cell::new(false) };
+    static STALE: Cell<Option<&'static str>> = const { Cell::new(None) };
 }
 
 /// A run begins.
 pub fn begin() {
     BENT.set(false);
+    STALE.set(None);
+}
+
+/// Words of the bug that the statement they belong to did not have since then: the product was changed, and this file was not.
+pub fn stale() -> Option<&'static str> {
+    STALE.get()
 }
 
 /// Whether the bug was in the way of something since then.
@@ -183,9 +190,15 @@ struct Swap {
 fn swaps(bug: Bug) -> Vec<Swap> {
     let swap = |of, from, to| vec![Swap { of, from, to }];
     match bug {
-        Bug::LeaseNotChecked => {
-            swap("in_doubt = CASE", "status = 'in_flight' AND lease_until <= ?7", "status = 'in_flight'")
-        }
+        Bug::LeaseNotChecked => vec![
+            Swap {
+                of: "in_doubt = CASE",
+                from: "status = 'in_flight' AND lease_until <= ?7",
+                to: "status = 'in_flight'",
+            },
+            // A write that is being sent also stands in its own way, as one of the same target.
+            Swap { of: "in_doubt = CASE", from: "f.lease_until > ?7", to: "f.lease_until > ?7 AND 1 = 0" },
+        ],
         Bug::DueTimeNotChecked => swap("in_doubt = CASE", "AND next_retry_at <= ?6", ""),
         Bug::SettledWithoutLease => swap("in_doubt = MAX", "AND lease_id = ?3", ""),
         Bug::CrashNotInDoubt => {
@@ -210,11 +223,18 @@ fn swaps(bug: Bug) -> Vec<Swap> {
             },
         ],
         Bug::DoorbellIsTheTruth => swap("next_retry_at <= ?1 AND (lease_until", "LIMIT ?2", "LIMIT ?2 * 0"),
-        Bug::GenerationIgnored => vec![Swap {
-            of: "token_refused_at = ?9, heartbeat_at = ?8",
-            from: "AND token_generation = ?3 AND status = 'connected'",
-            to: "AND ?3 = ?3",
-        }],
+        Bug::GenerationIgnored => vec![
+            Swap {
+                of: "refresh_id = NULL, token_refused_at = ?9",
+                from: "AND token_generation = ?3",
+                to: "AND ?3 = ?3",
+            },
+            Swap {
+                of: "refresh_id = NULL, token_refused_at = ?9",
+                from: "AND (status = 'connected' OR (status = 'error' AND last_error_code = 'access_refused'))",
+                to: "",
+            },
+        ],
         Bug::RefreshTokenNotStored => swap(
             "token_refused_at = ?9, heartbeat_at = ?8",
             "refresh_token_sealed = ?5",
@@ -228,8 +248,16 @@ fn swaps(bug: Bug) -> Vec<Swap> {
             "token_generation = token_generation + 1",
             "token_generation = token_generation",
         ),
-        Bug::StateReused => swap("UPDATE oauth_states SET used_at", "AND used_at IS NULL", ""),
-        Bug::ClaimedTwice => swap("SET claim_workspace_id = ?3", "WHEN status = 'pending' AND", "WHEN"),
+        Bug::StateReused => vec![
+            Swap { of: "UPDATE oauth_states SET used_at", from: "AND used_at IS NULL", to: "" },
+            Swap { of: "FROM oauth_states WHERE state_hash", from: "SELECT used_at,", to: "SELECT NULL AS used_at," },
+        ],
+        // The owner of the account would stop the second one.
+        Bug::ClaimedTwice => vec![
+            Swap { of: "SET claim_workspace_id = ?3", from: "WHEN status = 'pending' AND", to: "WHEN" },
+            Swap { of: "SET claim_workspace_id = ?3", from: "(claim_workspace_id IS NULL OR", to: "(1 = 1 OR" },
+            Swap { of: "INSERT INTO crm_accounts", from: "ELSE NULL END", to: "ELSE excluded.workspace_id END" },
+        ],
         Bug::AccountTakenByTwo => swap("INSERT INTO crm_accounts", "ELSE NULL END", "ELSE excluded.workspace_id END"),
         Bug::ForeignWritesRead => swap(
             "FROM json_each(?2) j CROSS JOIN crm_write_log w",
@@ -253,11 +281,15 @@ fn swaps(bug: Bug) -> Vec<Swap> {
                 to: "next_retry_at = CASE WHEN j.value->>'status' = 'unknown' THEN NULL ELSE j.value->>'next_retry_at' END",
             },
         ],
-        Bug::InstallKeepsTokens => swap(
-            "SET access_token_sealed = NULL, refresh_token_sealed = NULL, revoked",
-            "refresh_token_sealed = NULL, revoked",
-            "revoked",
-        ),
+        // The schema does not let a claimed one hold a token: this one ends it as if nobody had come.
+        Bug::InstallKeepsTokens => vec![
+            Swap {
+                of: "UPDATE pending_installs SET status = 'claimed'",
+                from: "status = 'claimed', access_token_sealed = NULL, refresh_token_sealed = NULL",
+                to: "status = 'expired'",
+            },
+            Swap { of: "UPDATE pending_installs SET status = 'claimed'", from: "claimed_at = ?4,", to: "" },
+        ],
         Bug::DeadLetterWithoutReason => swap("in_doubt = MAX", "error_code = j.value->>'code'", "error_code = NULL"),
         _ => Vec::new(),
     }
@@ -267,6 +299,7 @@ fn swaps(bug: Bug) -> Vec<Swap> {
 pub fn bend_statements(desk: &Desk, statements: &mut [Statement]) {
     let Some(bug) = desk.place.bug else { return };
     let nothing = || Statement::new("SELECT 1", []);
+    let is_claim = statements.iter().any(|statement| statement.sql.contains("SET claim_workspace_id = ?3"));
     for at in 0..statements.len() {
         let sql = statements[at].sql;
         let is_event = sql.contains("INTO audit_events");
@@ -289,11 +322,20 @@ pub fn bend_statements(desk: &Desk, statements: &mut [Statement]) {
                 *bind = store::Bind::Text(token.clone());
             }
         }
+        // Only with a claim: a connect that takes an account is another bug.
+        if bug == Bug::ClaimedTwice && !is_claim {
+            continue;
+        }
         for swap in swaps(bug) {
+            if !sql.contains(swap.of) {
+                continue;
+            }
             let now = statements[at].sql;
-            if sql.contains(swap.of) && now.contains(swap.from) {
+            if now.contains(swap.from) {
                 bent();
                 statements[at].sql = kept(&now.replace(swap.from, swap.to));
+            } else {
+                STALE.set(Some(swap.from));
             }
         }
     }

@@ -16,6 +16,8 @@ pub enum Act {
     Submit { tenant: usize, crm: Crm, first: u32, count: u32, twist: Twist },
     /// An owner goes through the consent.
     Connect { tenant: usize, crm: Crm },
+    /// An owner goes through the consent in the account of another workspace, which is connected to it.
+    Trespass { tenant: usize, at: usize, crm: Crm },
     /// An owner disconnects.
     Disconnect { tenant: usize, crm: Crm },
     /// The customer removes the app in the CRM.
@@ -26,6 +28,8 @@ pub enum Act {
     Claim { tenant: usize },
     /// Every gate loses its memory.
     Evict,
+    /// Two instances of one gate are told at once that the CRM refused the token.
+    Twins { tenant: usize, crm: Crm },
     /// A workspace looks for another's writes.
     Pry { tenant: usize, at: usize },
     /// The reconciler runs out of turn.
@@ -143,6 +147,17 @@ impl Scenario {
             let at_ms = dice.between(30_000, HORIZON_MS);
             let act = act(&dice, &mut next);
             steps.push(Step { at_ms, act });
+        }
+        // A draw of its own: every other seed stays the run that it was.
+        let rare = Dice::new(seed, 5);
+        if rare.percent(10) {
+            let act = Act::Twins { tenant: rare.below(TENANTS), crm: *rare.pick(&Crm::ALL) };
+            steps.push(Step { at_ms: rare.between(30_000, HORIZON_MS), act });
+        }
+        if rare.percent(10) {
+            let tenant = rare.below(TENANTS);
+            let act = Act::Trespass { tenant, at: (tenant + 1) % TENANTS, crm: *rare.pick(&Crm::ALL) };
+            steps.push(Step { at_ms: rare.between(30_000, HORIZON_MS), act });
         }
         let count = dice.below(10);
         let faults = (0..count).map(|_| fault(&dice)).collect();

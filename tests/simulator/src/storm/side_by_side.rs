@@ -37,7 +37,7 @@ pub fn conduit(count: u32) -> Left {
     let here = Rc::clone(&place);
     place.time.spawn(0, async move {
         for crm in Crm::ALL {
-            deeds::connect(&here, 0, crm).await;
+            deeds::connect(&here, 0, crm, 0).await;
         }
         here.hazard.set(Some(HAZARD));
         for number in 0..count {

@@ -8,9 +8,13 @@ use crate::ports::carried;
 use async_trait::async_trait;
 use flows::world::Http;
 use model::Secret;
+use model::refresh::UNANSWERED_SECS;
 use providers::http::{Answer, Body, Effect, NoAnswer, Request, Response};
 use std::rc::Rc;
 use stub_crm::{BodyKind, Fate};
+
+/// Two seconds of latency less than the gate waits.
+const TOKEN_LATE_MS_MAX: i64 = (UNANSWERED_SECS - 2) * 1_000;
 
 #[async_trait(?Send)]
 impl Http for Desk {
@@ -30,6 +34,12 @@ impl Desk {
     fn watch_request(&self, request: &Request) {
         self.place.must_not_tell_a_token("a URL", &request.url);
         let changes = request.effect != Effect::Reads && matches!(request.body, Body::Json(_) | Body::Empty);
+        if let Body::Form(form) = &request.body
+            && let Some(code) = form.expose().split('&').find_map(|pair| pair.strip_prefix("code="))
+            && !self.place.book.borrow_mut().codes.insert(code.to_owned())
+        {
+            self.place.wrong("3 an authorization code is sent again", &request.url);
+        }
         if self.is_dry && self.gate.is_none() && changes && is_of_writes(self.what.get()) {
             self.place.wrong("7 a request left in dry run", &request.url);
         }
@@ -61,7 +71,9 @@ impl Desk {
             }
             Kind::EffectLate => {
                 let (place, request) = (Rc::clone(&self.place), request.clone());
-                let late_ms = deadline_ms + 20 * fault.extent_ms;
+                // A token endpoint is done, or never, by the time at which the gate asks what became of it.
+                let most_ms = if matches!(request.body, Body::Form(_)) { TOKEN_LATE_MS_MAX } else { i64::MAX };
+                let late_ms = (deadline_ms + 20 * fault.extent_ms).min(most_ms);
                 let arriving = Rc::clone(&self.place);
                 self.place.time.spawn(0, async move {
                     arriving.time.sleep(late_ms).await;
