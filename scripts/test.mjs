@@ -92,7 +92,7 @@ async function nodeTests(folder) {
     .map((name) => join(folder, name))
     .sort();
   if (files.length === 0) throw new Stop(`${folder} holds no *.test.mjs.`);
-  const { code, output } = await run(bin("node"), ["--test", "--test-reporter=spec", ...files], { env: { FORCE_COLOR: "0" } });
+  const { code, output } = await run(bin("node"), ["--test", "--test-reporter=spec", "--test-timeout=180000", ...files], { env: { FORCE_COLOR: "0" } });
   const pass = [...output.matchAll(/^ℹ pass (\d+)[^]*?^ℹ fail (\d+)/gm)];
   const skipped = Number(output.match(/^ℹ skipped (\d+)/m)?.[1] ?? 0);
   return { ...counted(code, output, pass), skipped };
