@@ -24,6 +24,7 @@ pub mod planted;
 mod scenario;
 mod shrink;
 pub mod side_by_side;
+mod swaps;
 mod time;
 mod watch;
 mod wire;
