@@ -8,6 +8,7 @@ use flows::read_writes::{Query, WriteDetail, fetch_write, list_writes};
 use flows::reconcile_writes::reconcile_writes;
 use flows::replay_writes::{replay_dead_letters, replay_write};
 use flows::submit_writes::submit_writes;
+use model::curated::{WRITE_BYTES_MAX, WRITES_PER_REQUEST_MAX};
 use model::write::WriteStatus;
 use model::{Crm, Role, Timestamp};
 use pollster::block_on;
@@ -199,4 +200,48 @@ fn a_replay_is_for_admins_shows_first_and_keeps_the_key() {
     assert_eq!(effects(&sim, "tasks"), 2);
     let refused = block_on(replay_write(&sim.world(), &sim.caller(Role::Admin), &ids[0])).unwrap_err();
     assert_eq!(refused, Error::NotADeadLetter(WriteStatus::Succeeded));
+}
+
+/// A write of exactly the largest size, all of whose text doubles when it is quoted again.
+fn largest(crm: Crm, n: usize) -> Value {
+    let mut write = task(crm, n, &format!("person{n}@example.com"));
+    let room = WRITE_BYTES_MAX - write.to_string().len() - r#","text":"""#.len();
+    write["task"]["text"] = json!("\"".repeat(room / 2));
+    assert!(WRITE_BYTES_MAX - write.to_string().len() <= 1);
+    write
+}
+
+#[test]
+fn a_hundred_of_the_largest_writes_are_taken_recorded_and_carried_within_what_the_database_binds() {
+    for crm in Crm::ALL {
+        let mut sim = Sim::new(36);
+        sim.connect(crm);
+        sim.settings_mut().dry_run = true;
+        let writes: Vec<Value> = (0..WRITES_PER_REQUEST_MAX).map(|n| largest(crm, n)).collect();
+        sim.ports.db.reset_counters();
+        let ids = submit(&sim, &writes);
+        assert_eq!(sim.ports.db.counters().round_trips, 1, "{crm}: one round trip, whatever the size");
+        hear(&sim);
+        assert!(read(&sim, &ids[99]).write.dry_run.is_some(), "{crm}: recorded");
+        sim.settings_mut().dry_run = false;
+        assert_eq!(submit(&sim, &writes), ids);
+        run(&sim);
+        assert_eq!(effects(&sim, tasks(crm)), 100, "{crm}");
+    }
+}
+
+#[test]
+fn a_lone_write_is_three_round_trips() {
+    for crm in Crm::ALL {
+        let sim = Sim::new(37);
+        sim.connect(crm);
+        submit(&sim, &[task(crm, 0, "first@example.com")]);
+        run(&sim);
+        sim.ports.db.reset_counters();
+        let id = submit(&sim, &[task(crm, 1, "ada@example.com")]).remove(0);
+        hear(&sim);
+        // The gate has the token in memory and asks the database nothing.
+        assert_eq!(sim.ports.db.counters().round_trips, 3, "{crm}: submit, lease, settlement");
+        assert_eq!(read(&sim, &id).write.status, WriteStatus::Succeeded, "{crm}");
+    }
 }
