@@ -218,11 +218,13 @@ pub fn next(was: Standing, outcome: WriteOutcome, schedule: Schedule, chance: u3
 }
 
 /// When an effect that may be there is looked for. A new doubt waits until the request can no longer take effect; an old one
-/// is looked at again in growing steps. The provider's own word comes first.
+/// is looked at again in growing steps, and so is one that comes again after each look. The provider's own word comes first.
 fn look_at(was: Standing, failure: &Failure, now: Timestamp) -> Timestamp {
+    let growing = (LOOK_AGAIN_SECS << was.retry_count.min(10)).min(LOOK_AGAIN_SECS_MAX);
     let wait_secs = match was.doubt {
-        Doubt::None | Doubt::Disproved => may_still_land_secs(was.crm),
-        Doubt::Open => (LOOK_AGAIN_SECS << was.retry_count.min(10)).min(LOOK_AGAIN_SECS_MAX),
+        Doubt::None => may_still_land_secs(was.crm),
+        Doubt::Disproved => growing.max(may_still_land_secs(was.crm)),
+        Doubt::Open => growing,
     };
     failure.not_before.filter(|at| *at > now).unwrap_or_else(|| now.plus_secs(wait_secs))
 }
@@ -325,10 +327,16 @@ mod tests {
     fn nobody_looks_while_the_request_may_still_take_effect() {
         let lost = || WriteOutcome::Unknown(failure(ErrorClass::UnknownOutcome));
         for crm in Crm::ALL {
-            for doubt in [Doubt::None, Doubt::Disproved] {
-                let at = next(Standing { crm, retry_count: 3, doubt }, lost(), WRITES, 0, NOW).next_retry_at;
+            for (doubt, retry_count) in [(Doubt::None, 0), (Doubt::None, 7), (Doubt::Disproved, 0)] {
+                let at = next(Standing { crm, retry_count, doubt }, lost(), WRITES, 0, NOW).next_retry_at;
                 assert_eq!(at, Some(NOW.plus_secs(may_still_land_secs(crm))), "{crm} {doubt:?}");
             }
+            // Lost again after every look: less and less often.
+            let again = |retry_count| {
+                let standing = Standing { crm, retry_count, doubt: Doubt::Disproved };
+                next(standing, lost(), WRITES, 0, NOW).next_retry_at.unwrap()
+            };
+            assert_eq!([again(4), again(40)], [1_440, 3_600].map(|secs| NOW.plus_secs(secs)), "{crm}");
         }
         let again = |retry_count| next(was(retry_count, Doubt::Open), lost(), WRITES, 0, NOW).next_retry_at.unwrap();
         assert_eq!([again(0), again(1), again(40)], [90, 180, 3_600].map(|secs| NOW.plus_secs(secs)));

@@ -84,9 +84,12 @@ fn a_lost_answer_is_repeated_and_an_association_is_never_forgotten() {
                 provider(Hubspot).read_call(&mut lot, &call, &accept(&call.request), NOW);
             }
             let before = step(&mut lot, &given);
-            assert_eq!(names(&lot), ["retry_after"], "{given:?}");
+            // The record is tied to nobody yet, and its key is only good while the portal has our property: perhaps it is there.
+            let perhaps = lost_at == 1 && !matches!(&given, Ok(response) if matches!(response.status, 423 | 429));
+            assert_eq!(names(&lot), [if perhaps { "unknown" } else { "retry_after" }], "{given:?}");
             // The next try begins anew, with the ids that are known.
             let mut again = task(1, "ada@example.com");
+            again.in_doubt = perhaps;
             again.deal_external_id = Some("9".to_owned());
             again.external_ids.clone_from(&lot.entries[0].external_ids);
             let mut lot = keyed(given::lot(Hubspot, vec![again]));
@@ -218,14 +221,14 @@ fn an_association_counts_only_when_the_answer_names_it() {
 }
 
 #[test]
-fn a_record_in_neither_list_of_an_upsert_is_tried_again() {
+fn a_record_in_neither_list_of_an_upsert_is_in_doubt() {
     let mut lot = keyed(lot(Hubspot, vec![task(0, "a@example.com"), task(1, "b@example.com")]));
     let call = next(&mut lot);
     provider(Hubspot).read_call(&mut lot, &call, &accept(&call.request), NOW);
     step(&mut lot, &json_answer(200, &json!({"results": [{"id": "500", "objectWriteTraceId": "wr_hkey000"}]})));
-    assert_eq!(names(&lot), ["none", "retry_after"]);
+    assert_eq!(names(&lot), ["none", "unknown"]);
     let why = failure(lot.entries[1].outcome.as_ref().unwrap());
-    assert_eq!((why.class, why.code.as_str()), (ErrorClass::Transient, "missing_in_answer"));
+    assert_eq!((why.class, why.code.as_str()), (ErrorClass::UnknownOutcome, "missing_in_answer"));
 }
 
 #[test]

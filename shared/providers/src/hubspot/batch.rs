@@ -139,15 +139,18 @@ fn add_traces(inputs: &mut [Value], lot: &Lot, positions: &[usize]) {
 }
 
 /// Reads the answer of [`make_request`] or [`patch_request`]. What is in neither `results` nor `errors` may have been written.
-pub(super) fn read_made(lot: &mut Lot, call: &Call, made: Made, answer: &Answer, now: Timestamp) {
+///
+/// `unsure` is what a lost answer counts as. A record that was made is in doubt then, also by an upsert: that it may be
+/// repeated holds while the portal has our property and we know it, and the record is tied to nobody yet.
+pub(super) fn read_made(lot: &mut Lot, call: &Call, made: Made, unsure: Effect, answer: &Answer, now: Timestamp) {
     let Some((response, body)) = success(answer) else {
-        let outcome = about_the_property(lot, made, errors::classify(answer, call.request.effect, now));
+        let outcome = about_the_property(lot, made, errors::classify(answer, unsure, now));
         return lot.fail_or_split(&call.entries, &outcome);
     };
     if body.get("results").is_none() && call.entries.len() == 1 {
         return match hostile::id(body.get("id")) {
             Some(id) => is_made(lot, &call.entries, made, call.request.effect, &id, &body),
-            None => lot.fail(&call.entries, &failure::unreadable(response, call.request.effect)),
+            None => lot.fail(&call.entries, &failure::unreadable(response, unsure)),
         };
     }
     for &at in &call.entries {
@@ -162,7 +165,7 @@ pub(super) fn read_made(lot: &mut Lot, call: &Call, made: Made, answer: &Answer,
                 let outcome = about_the_property(lot, made, errors::classify_item(response, item, now));
                 lot.fail(&[at], &outcome);
             }
-            (None, None) => lot.fail(&[at], &missing(response, &body, call.request.effect, now)),
+            (None, None) => lot.fail(&[at], &missing(response, &body, unsure, now)),
         }
     }
 }

@@ -5,7 +5,7 @@ use super::records::Made;
 use super::tie::{self, Partner};
 use super::{batch, deals, look, search};
 use crate::failure::Verdict;
-use crate::http::{Answer, Request};
+use crate::http::{Answer, Effect, Request};
 use crate::lot::{Call, Entry, Look, Lot};
 use model::Timestamp;
 use model::write::{ErrorClass, WriteOutcome};
@@ -126,7 +126,8 @@ pub(super) fn read_call(lot: &mut Lot, call: &Call, answer: &Answer, now: Timest
         LIST => look::read_list(lot, call, answer, now),
         COMPARE => look::read_compare(lot, call, made, answer, now),
         SEARCH => search::read(lot, call, made, answer, now),
-        _ => batch::read_made(lot, call, made, answer, now),
+        PATCH => batch::read_made(lot, call, made, Effect::Idempotent, answer, now),
+        _ => batch::read_made(lot, call, made, Effect::Creates, answer, now),
     }
     settle(lot);
 }
@@ -151,7 +152,7 @@ pub(super) fn dry_run(mut lot: Lot) -> Vec<Request> {
         if step == PIPELINES {
             lot.learnt.pipelines = deals::assumed();
         }
-        let is_tied = matches!(call.request.effect, crate::http::Effect::Creates);
+        let is_tied = matches!(call.request.effect, Effect::Creates);
         lot.each(&call.entries, |entry| {
             let mut learn = |key: &str| {
                 entry.external_ids.insert(key.to_owned(), format!("@{{{key}}}"));

@@ -110,13 +110,7 @@ fn settled(desk: &Desk, was: Option<&WriteRow>, is: &WriteRow, wrong: &dyn Fn(&s
     }
     // A part that is there is named: what failed is the rest of it.
     let is_unknown = |effect: &Effect| !is.external_ids_json.contains(&effect.id);
-    // Where a repeat is the same record, nothing is looked for: eight lost answers in a row leave a dead letter whose replay
-    // finds it.
-    let is_keyed = match intent.crm {
-        Crm::Hubspot => place.scenario.habits.unique == 3,
-        Crm::Salesforce => place.scenario.habits.key_field == 1,
-    };
-    let gave_up = is.status == "permanent_failure" && is.in_doubt == 0 && intent.activity().is_some() && !is_keyed;
+    let gave_up = is.status == "permanent_failure" && is.in_doubt == 0 && intent.activity().is_some();
     if gave_up && effects.iter().any(is_unknown) {
         wrong("4 given up as certainly not applied, and it is there");
     }
