@@ -37,7 +37,7 @@ pub use scenario::{Act, Scenario, Twist};
 pub use shrink::shrink;
 
 use model::Crm;
-use place::{Place, caller};
+use place::{Place, account_of, caller};
 use scenario::TENANTS;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -123,8 +123,8 @@ async fn calm(place: &Rc<Place>, last_ms: i64) {
     while place.time.now_ms() < last_ms {
         for tenant in 0..TENANTS {
             for crm in Crm::ALL {
-                if needs_a_person(place, tenant, crm) {
-                    deeds::act(Rc::clone(place), Act::Connect { tenant, crm }).await;
+                if let Some(account) = needs_a_person(place, tenant, crm) {
+                    deeds::connect(place, tenant, crm, account).await;
                 }
             }
         }
@@ -153,19 +153,20 @@ fn is_unsettled(place: &Place, intent: &book::Intent) -> bool {
         || place.databases.iter().flat_map(|database| watch::writes(database)).any(|row| rests(&row))
 }
 
-/// The CRM no longer accepts the connection, or writes that were recorded in dry run wait for one that was disconnected.
-fn needs_a_person(place: &Place, tenant: usize, crm: Crm) -> bool {
+/// The CRM no longer accepts the connection, or writes that were recorded in dry run wait for one that was disconnected. Answers
+/// the account that a person connects then: one that failed is made anew in the account that it is to, since another is refused.
+fn needs_a_person(place: &Place, tenant: usize, crm: Crm) -> Option<usize> {
     let workspace = caller(tenant).workspace_id;
     let database = &place.databases[usize::from(tenant == 2)];
     let rows = watch::connections(database);
     let row = rows.iter().find(|row| row.workspace_id == workspace.as_str() && row.crm == crm.as_str());
     let rests = |row: &watch::WriteRow| row.status == "planned" && row.next_retry_at.is_none();
     let waits = |row: &watch::WriteRow| row.workspace_id == workspace.as_str() && row.crm == crm.as_str() && rests(row);
-    row.is_some_and(|row| match row.status.as_str() {
-        "error" => true,
-        "disconnected" => watch::writes(database).iter().any(waits),
-        _ => false,
-    })
+    match row.map(|row| (row.status.as_str(), row)) {
+        Some(("error", row)) => account_of(crm, &row.external_account_id),
+        Some(("disconnected", _)) => watch::writes(database).iter().any(waits).then_some(tenant),
+        _ => None,
+    }
 }
 
 fn all_final(place: &Place) -> bool {

@@ -280,3 +280,11 @@ pub fn account_choice(tenant: usize, crm: Crm) -> String {
         Crm::Salesforce => format!("org={}", 1 + tenant),
     }
 }
+
+/// Which of those has this id in the CRM.
+pub fn account_of(crm: Crm, id: &str) -> Option<usize> {
+    match crm {
+        Crm::Hubspot => id.parse::<usize>().ok()?.checked_sub(100),
+        Crm::Salesforce => id.get(5..15)?.parse::<usize>().ok()?.checked_sub(1),
+    }
+}
