@@ -127,6 +127,9 @@ fn the_probe_finds_what_the_portal_takes_and_a_single_outcome_is_three_calls_at_
         let expected = if policy == "accepted" { "unique_field" } else { "look_then_create" };
         assert_eq!(["task", "note", "deal"].map(|kind| mechanism(&sim, kind)), [expected, expected, "unique_field"]);
         assert_eq!(mechanism(&sim, "contact"), "upsert");
+        // The first task made with its associations in it asks for their types, once a day.
+        submit(&sim, &[task(0)]);
+        assert_eq!(calls(&sim, || run(&sim)), 3, "{policy}");
         let made = calls(&sim, || {
             let ids = submit(&sim, &[task(1)]);
             run(&sim);
@@ -135,7 +138,7 @@ fn the_probe_finds_what_the_portal_takes_and_a_single_outcome_is_three_calls_at_
         });
         assert_eq!(made, if policy == "accepted" { 3 } else { 2 }, "{policy}");
         let tasks = records(&sim, "tasks");
-        assert_eq!((tasks.len(), tied(&tasks[0], "contacts").len()), (1, 1), "{policy}");
+        assert_eq!((tasks.len(), tied(&tasks[1], "contacts").len()), (2, 1), "{policy}");
     }
 }
 
@@ -249,6 +252,31 @@ fn a_deal_is_made_once_whatever_is_lost_and_changed_afterwards() {
             }
         }
     }
+}
+
+#[test]
+fn the_types_of_associations_are_asked_for_once_a_day_and_their_absence_holds_nothing_up() {
+    let sim = portal(7, &json!({"hubspot_unique_on_activities": "refused"}));
+    let lists = |sim: &Sim| {
+        let calls = sim.ports.stand_in("ledger")["calls"].as_object().unwrap().clone();
+        calls.iter().filter(|(name, _)| name.contains("/labels")).map(|(_, count)| count.as_u64().unwrap()).sum::<u64>()
+    };
+    // The first list is lost on its way: the task is made, tied as documented, and the next lot asks again.
+    submit(&sim, &[task(0)]);
+    sim.ports.fail_at(Port::Http, 2, Fault::Before);
+    run(&sim);
+    for (n, asked) in [(1, 1), (2, 1), (3, 1)] {
+        submit(&sim, &[task(n)]);
+        run(&sim);
+        assert_eq!(lists(&sim), asked, "task {n}");
+    }
+    sim.sleep_secs(86_400);
+    submit(&sim, &[task(4)]);
+    run(&sim);
+    assert_eq!(lists(&sim), 2, "a day later");
+    let tasks = records(&sim, "tasks");
+    assert_eq!(tasks.len(), 5);
+    assert!(tasks.iter().all(|task| tied(task, "contacts").len() == 1));
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 use super::errors;
 use super::hosts;
+use super::labels;
 use super::records::{self, Made};
 use super::tie::ALL_TIED;
 use crate::failure::{self, Verdict};
@@ -103,7 +104,8 @@ pub(super) fn unique_field(lot: &Lot, made: Made) -> Option<&str> {
 pub(super) fn make_request(lot: &Lot, positions: &[usize], made: Made) -> Option<Request> {
     let path = made.path();
     let Some(field) = unique_field(lot, made) else {
-        let mut inputs = json::each(lot, positions, &|entry| records::create_input(entry, made));
+        let mut inputs =
+            json::each(lot, positions, &|entry| records::create_input(entry, made, labels::of(lot, entry, made)));
         if positions.len() == 1 {
             return Some(json::post(hosts::objects(path), &inputs.pop()?, Effect::Creates));
         }

@@ -17,7 +17,7 @@ pub(super) fn objects(rest: &str) -> String {
     format!("{API}/crm/objects/{HUBSPOT_API_VERSION}/{rest}")
 }
 
-/// `https://api.hubapi.com/crm/associations/2026-03/{rest}`: the batches of associations.
+/// `https://api.hubapi.com/crm/associations/2026-03/{rest}`: associations in batches, and their types.
 pub(super) fn associations(rest: &str) -> String {
     format!("{API}/crm/associations/{HUBSPOT_API_VERSION}/{rest}")
 }

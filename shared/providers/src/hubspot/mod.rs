@@ -1,7 +1,7 @@
 //! The HubSpot adapter.
 //!
 //! Where things are: [`hosts`] and versions, `oauth`, [`probe`] (what the portal takes), `write` (which call next), `batch`
-//! (contacts, tasks, notes and deals in as few calls as there can be), `tie` (their associations), `deals` (their stages),
+//! (contacts, tasks, notes and deals in as few calls as there can be), `labels` and `tie` (their associations), `deals` (their stages),
 //! `look` and `search` (after a lost answer), `records` (our words as properties), [`journal`] (installs
 //! and removals), [`errors`].
 
@@ -12,6 +12,7 @@ pub mod probe;
 
 mod batch;
 mod deals;
+mod labels;
 mod look;
 mod oauth;
 mod records;

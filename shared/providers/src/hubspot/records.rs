@@ -68,27 +68,6 @@ impl Made {
             Self::Deal => "dealname",
         }
     }
-
-    /// The id of the association from it to a contact (the direction matters: 203 and 201 are the reverse ones).
-    ///
-    /// Constants, although HubSpot lists them per portal: the defined ones are the same in all of them, and the endpoint that
-    /// ties records afterwards needs none. Asking would cost a call to learn what is known.
-    const fn to_contact(self) -> u16 {
-        match self {
-            Self::Task => 204,
-            Self::Note => 202,
-            Self::Deal => 3,
-        }
-    }
-
-    /// The same, to a deal.
-    const fn to_deal(self) -> Option<u16> {
-        match self {
-            Self::Task => Some(216),
-            Self::Note => Some(214),
-            Self::Deal => None,
-        }
-    }
 }
 
 /// Whom and what the write's record is to be tied to: the contact's and the deal's id, as far as there are any.
@@ -155,23 +134,12 @@ pub(super) fn properties(entry: &Entry, made: Made) -> Option<Map<String, Value>
     Some(properties)
 }
 
-/// The create input of a write's record, tied to its contact and deal. A deal has no text of ours to hold the marker: it
-/// is its description, which people may change afterwards.
-pub(super) fn create_input(entry: &Entry, made: Made) -> Option<Value> {
+/// The create input of a write's record, with its associations. A deal has no text of ours to hold the marker: it is its
+/// description, which people may change afterwards.
+pub(super) fn create_input(entry: &Entry, made: Made, associations: Vec<Value>) -> Option<Value> {
     let mut properties = properties(entry, made)?;
     if made == Made::Deal {
         properties.insert(made.marker_property().to_owned(), text(&entry.marker()));
-    }
-    let types = [Some(made.to_contact()), made.to_deal()];
-    let mut associations = Vec::new();
-    for (id, type_id) in partners(entry).into_iter().zip(types) {
-        let (Some(id), Some(type_id)) = (id, type_id) else { continue };
-        let kind = object(&mut [
-            ("associationCategory", text("HUBSPOT_DEFINED")),
-            ("associationTypeId", Value::from(type_id)),
-        ]);
-        let to = object(&mut [("id", text(id))]);
-        associations.push(object(&mut [("to", to), ("types", Value::Array(vec![kind]))]));
     }
     let properties = Value::Object(properties);
     Some(object(&mut [("properties", properties), ("associations", Value::Array(associations))]))

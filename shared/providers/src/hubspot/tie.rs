@@ -24,7 +24,7 @@ pub(super) enum Partner {
 impl Partner {
     pub(super) const ALL: [Self; 2] = [Self::Contact, Self::Deal];
 
-    const fn path(self) -> &'static str {
+    pub(super) const fn path(self) -> &'static str {
         match self {
             Self::Contact => "contacts",
             Self::Deal => "deals",
@@ -35,7 +35,7 @@ impl Partner {
         1 << self as u8
     }
 
-    fn of(self, entry: &Entry) -> Option<&str> {
+    pub(super) fn of(self, entry: &Entry) -> Option<&str> {
         records::partners(entry).get(self as usize).copied().flatten()
     }
 }

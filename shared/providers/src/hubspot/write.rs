@@ -1,16 +1,17 @@
-//! What a lot needs next at HubSpot: the pipelines where there are deals, contacts, then tasks, notes and deals, then their
-//! associations where the records were made without; where an earlier try is in doubt, first a look.
+//! What a lot needs next at HubSpot: the pipelines where there are deals, contacts, then tasks, notes and deals, after the
+//! types of the associations that are made with them, then the associations of those that were made without; where an
+//! earlier try is in doubt, first a look.
 
 use super::records::Made;
 use super::tie::{self, Partner};
-use super::{batch, deals, look, search};
+use super::{batch, deals, labels, look, search};
 use crate::failure::Verdict;
 use crate::http::{Answer, Effect, Request};
 use crate::lot::{Call, Entry, Look, Lot};
 use model::Timestamp;
 use model::write::{ErrorClass, WriteOutcome};
 
-/// A call's kind: its step, and above it which record it is about.
+/// A call's kind: its step, and above it which record or list it is about.
 const CONTACTS: u8 = 1;
 const PIPELINES: u8 = 2;
 const MAKE: u8 = 3;
@@ -20,6 +21,7 @@ const TIE_DEAL: u8 = 6;
 const LIST: u8 = 7;
 const COMPARE: u8 = 8;
 const SEARCH: u8 = 9;
+const LABELS: u8 = 10;
 const STEP_BITS: u8 = 4;
 
 const fn kind(step: u8, made: Made) -> u8 {
@@ -48,6 +50,9 @@ pub(super) fn next_call(lot: &mut Lot) -> Option<Call> {
     for made in Made::ALL {
         let ready = lot.next_group(|entry| is_ready(entry, made) && !is_known_deal(entry));
         if !ready.is_empty() {
+            if let Some(call) = labels_call(lot, &ready, made) {
+                return Some(call);
+            }
             let request = batch::make_request(lot, &ready, made)?;
             return Some(call(request, ready, kind(MAKE, made)));
         }
@@ -66,6 +71,12 @@ pub(super) fn next_call(lot: &mut Lot) -> Option<Call> {
         }
     }
     Made::ALL.into_iter().find_map(|made| look_call(lot, made))
+}
+
+/// The types of associations are asked for where records are made with them in one call.
+fn labels_call(lot: &Lot, ready: &[usize], made: Made) -> Option<Call> {
+    let is_made_without = batch::unique_field(lot, made).is_some();
+    if is_made_without { None } else { labels::next_call(lot, ready, made, |place| LABELS | place << STEP_BITS) }
 }
 
 fn look_call(lot: &Lot, made: Made) -> Option<Call> {
@@ -121,6 +132,7 @@ pub(super) fn read_call(lot: &mut Lot, call: &Call, answer: &Answer, now: Timest
     match step_of(call) {
         CONTACTS => batch::read_contacts(lot, call, answer, now),
         PIPELINES => deals::read(lot, call, answer, now),
+        LABELS => labels::read(lot, call.kind >> STEP_BITS, answer),
         TIE_CONTACT => tie::read(lot, call, (made, Partner::Contact), answer, now),
         TIE_DEAL => tie::read(lot, call, (made, Partner::Deal), answer, now),
         LIST => look::read_list(lot, call, answer, now),
@@ -147,6 +159,7 @@ const fn made_of(call: &Call) -> Made {
 /// The requests as they would be sent if the CRM knew none of it and accepted all of it.
 pub(super) fn dry_run(mut lot: Lot) -> Vec<Request> {
     let mut requests = Vec::new();
+    labels::assume(&mut lot);
     while let Some(call) = next_call(&mut lot) {
         let step = step_of(&call);
         if step == PIPELINES {
