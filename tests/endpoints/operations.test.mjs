@@ -81,7 +81,7 @@ test("metrics are Prometheus text, for the operator alone", async () => {
     assert.ok(!samples.has(`${name}{${labels}}`), `${name}{${labels}} once`);
     samples.set(`${name}{${labels}}`, Number(value));
   }
-  assert.equal(samples.get('conduit_writes_dead_letters{shard="DB"}'), 1);
+  assert.equal(samples.get('conduit_writes_dead_letters{shard="DB",crm="hubspot",class="mapping"}'), 1);
   assert.equal(samples.get('conduit_writes_oldest_due_seconds{shard="DB"}'), 0);
   for (const crm of crms) {
     assert.equal(samples.get(`conduit_connections{shard="DB",crm="${crm}",status="connected",health="ok"}`), 1);

@@ -53,9 +53,16 @@ fn writes(page: &mut Page, now: Timestamp, shards: &[(String, Counts)]) {
             page.sample(&labels, of.count);
         }
     }
-    page.family("conduit_writes_dead_letters", "gauge", "Writes in permanent_failure; 10,000 are counted at most.");
+    page.family(
+        "conduit_writes_dead_letters",
+        "gauge",
+        "Writes in permanent_failure, by class; 10,000 are counted at most.",
+    );
     for (shard, counts) in shards {
-        page.sample(&[("shard", shard)], counts.dead_letters);
+        for of in &counts.dead_letters {
+            let class = of.class.as_deref().unwrap_or("none");
+            page.sample(&[("shard", shard.as_str()), ("crm", of.crm.as_str()), ("class", class)], of.count);
+        }
     }
     page.family("conduit_writes_oldest_due_seconds", "gauge", "For how long the longest due write has been due.");
     for (shard, counts) in shards {

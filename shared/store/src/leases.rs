@@ -67,15 +67,15 @@ pub fn lease(scope: &WorkspaceScope, crm: Crm, keys: &[String], claim: &Claim<'_
                   OR (status = 'in_flight' AND lease_until <= ?7))
              AND NOT (created_at > ?8 AND EXISTS (
                  SELECT 1 FROM crm_write_log e INDEXED BY crm_write_log_open
-                 WHERE e.workspace_id = ?1 AND e.crm = ?2 AND e.target = w.target AND e.position < w.position
-                     AND e.next_retry_at IS NOT NULL
+                 WHERE (e.calls IS NOT NULL) IN (0, 1) AND e.workspace_id = ?1 AND e.crm = ?2 AND e.target = w.target
+                     AND e.position < w.position AND e.next_retry_at IS NOT NULL
                      AND NOT (e.idempotency_key IN (SELECT value FROM json_each(?3))
                          AND ((e.status IN ('planned', 'failed', 'unknown') AND e.next_retry_at <= ?6)
                               OR (e.status = 'in_flight' AND e.lease_until <= ?7)))))
              AND NOT EXISTS (
                  SELECT 1 FROM crm_write_log f INDEXED BY crm_write_log_open
-                 WHERE f.workspace_id = ?1 AND f.crm = ?2 AND f.target = w.target AND f.next_retry_at IS NOT NULL
-                     AND f.status = 'in_flight' AND f.lease_until > ?7 AND f.lease_id IS NOT ?4)
+                 WHERE (f.calls IS NOT NULL) IN (0, 1) AND f.workspace_id = ?1 AND f.crm = ?2 AND f.target = w.target
+                     AND f.next_retry_at IS NOT NULL AND f.status = 'in_flight' AND f.lease_until > ?7 AND f.lease_id IS NOT ?4)
          RETURNING idempotency_key, payload_json, external_ids_json, retry_count, in_doubt, external_account_id, target,
              position, created_at",
         [
@@ -255,7 +255,8 @@ pub fn select_released(scope: &WorkspaceScope, crm: Crm, targets: &[&str], now: 
     Statement::new(
         "SELECT w.idempotency_key FROM json_each(?3) j
          CROSS JOIN crm_write_log w INDEXED BY crm_write_log_open
-             ON w.workspace_id = ?1 AND w.crm = ?2 AND w.target = j.value AND w.next_retry_at <= ?4
+             ON (w.calls IS NOT NULL) IN (0, 1) AND w.workspace_id = ?1 AND w.crm = ?2 AND w.target = j.value
+                 AND w.next_retry_at <= ?4
          WHERE w.status IN ('planned', 'failed', 'unknown') ORDER BY w.position LIMIT 100",
         [Bind::from(scope.workspace_id().as_str()), crm.as_str().into(), Bind::list(targets), now.into()],
     )

@@ -8,12 +8,12 @@ use serde::Deserialize;
 /// No count looks at more rows than this: beyond it the number is "at least".
 pub const COUNTED_MAX: u32 = 10_000;
 
-/// Open writes of one state.
+/// Writes of one state that did not arrive.
 #[derive(Clone, Debug, Deserialize)]
-pub struct OpenWrites {
+pub struct Writes {
     /// Which CRM.
     pub crm: Crm,
-    /// `planned`, `in_flight`, `failed`, `unknown`.
+    /// `planned`, `in_flight`, `failed`, `unknown`, `permanent_failure`.
     pub status: String,
     /// Of the last failure.
     pub class: Option<String>,
@@ -44,9 +44,9 @@ pub struct Connections {
 #[derive(Clone, Debug)]
 pub struct Counts {
     /// Writes that are not final.
-    pub writes: Vec<OpenWrites>,
+    pub writes: Vec<Writes>,
     /// Writes that a person has to look after.
-    pub dead_letters: u64,
+    pub dead_letters: Vec<Writes>,
     /// When the write that is due longest was due.
     pub oldest_due_at: Option<Timestamp>,
     /// Connections by state.
@@ -76,7 +76,9 @@ pub async fn count(db: &dyn Db, now: Timestamp) -> Result<Counts, DbError> {
                 [Bind::from(COUNTED_MAX)],
             ),
             Statement::new(
-                "SELECT COUNT(*) AS count FROM (SELECT 1 FROM crm_write_log WHERE permanent_failure = 1 LIMIT ?1)",
+                "SELECT crm, status, error_class AS class, COUNT(*) AS count
+                 FROM (SELECT crm, status, error_class FROM crm_write_log WHERE permanent_failure = 1 LIMIT ?1)
+                 GROUP BY 1, 2, 3 ORDER BY 1, 3 LIMIT 100",
                 [Bind::from(COUNTED_MAX)],
             ),
             oldest_due(now),
@@ -96,13 +98,12 @@ pub async fn count(db: &dyn Db, now: Timestamp) -> Result<Counts, DbError> {
             ),
         ])
         .await?;
-    let one = |at| Ok::<u64, DbError>(nth(&outcomes, at)?.first::<Count>()?.map_or(0, |row| row.count));
     Ok(Counts {
         writes: nth(&outcomes, 0)?.rows()?,
-        dead_letters: one(1)?,
+        dead_letters: nth(&outcomes, 1)?.rows()?,
         oldest_due_at: nth(&outcomes, 2)?.first::<Due>()?.and_then(|row| row.next_retry_at),
         connections: nth(&outcomes, 3)?.rows()?,
-        alarms: one(4)?,
+        alarms: nth(&outcomes, 4)?.first::<Count>()?.map_or(0, |row| row.count),
     })
 }
 
@@ -111,10 +112,19 @@ pub async fn fetch_oldest_due(db: &dyn Db, now: Timestamp) -> Result<Option<Time
     Ok(run(db, oldest_due(now)).await?.first::<Due>()?.and_then(|row| row.next_retry_at))
 }
 
+/// As `writes::list_due` looks for them.
 fn oldest_due(now: Timestamp) -> Statement {
     Statement::new(
-        "SELECT MIN(next_retry_at) AS next_retry_at FROM (SELECT next_retry_at FROM crm_write_log
-             WHERE next_retry_at <= ?1 AND (lease_until IS NULL OR lease_until <= ?1) LIMIT ?2)",
+        "SELECT MIN(next_retry_at) AS next_retry_at FROM (
+             SELECT * FROM (
+                 SELECT next_retry_at FROM crm_write_log INDEXED BY crm_write_log_open
+                 WHERE (calls IS NOT NULL) = 0 AND next_retry_at <= ?1 AND (lease_until IS NULL OR lease_until <= ?1)
+                 LIMIT ?2)
+             UNION ALL
+             SELECT * FROM (
+                 SELECT next_retry_at FROM crm_write_log INDEXED BY crm_write_log_waiting
+                 WHERE calls IS NOT NULL AND next_retry_at <= ?1 AND (lease_until IS NULL OR lease_until <= ?1)
+                 ORDER BY next_retry_at LIMIT 1))",
         [Bind::from(now), COUNTED_MAX.into()],
     )
 }

@@ -224,11 +224,16 @@ pub struct Due {
 }
 
 /// The writes of the shard that are due, longest due first: for the reconciler, which acts for every workspace and rings
-/// each one's doorbell. Crosses workspaces on purpose, and reads ids only. It walks what is open, and nothing that is final.
+/// each one's doorbell. Crosses workspaces on purpose, and reads ids only. Those that were tried are found by their time;
+/// those that were not are all due or being sent, so it reads what is due and neither what waits nor what is final.
 pub async fn list_due(db: &dyn Db, now: Timestamp, limit: u32) -> Result<Vec<Due>, DbError> {
     let statement = Statement::new(
-        "SELECT workspace_id, crm, idempotency_key FROM crm_write_log INDEXED BY crm_write_log_open
-         WHERE next_retry_at <= ?1 AND (lease_until IS NULL OR lease_until <= ?1)
+        "SELECT workspace_id, crm, idempotency_key FROM (
+             SELECT workspace_id, crm, idempotency_key, next_retry_at FROM crm_write_log INDEXED BY crm_write_log_open
+             WHERE (calls IS NOT NULL) = 0 AND next_retry_at <= ?1 AND (lease_until IS NULL OR lease_until <= ?1)
+             UNION ALL
+             SELECT workspace_id, crm, idempotency_key, next_retry_at FROM crm_write_log INDEXED BY crm_write_log_waiting
+             WHERE calls IS NOT NULL AND next_retry_at <= ?1 AND (lease_until IS NULL OR lease_until <= ?1))
          ORDER BY next_retry_at LIMIT ?2",
         [Bind::from(now), limit.into()],
     );

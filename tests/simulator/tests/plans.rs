@@ -1,14 +1,18 @@
 //! How SQLite means to run the write log's statements: by the whole key, whatever the size of the table.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
 
+use async_trait::async_trait;
 use model::write::{Transition, WriteStatus};
 use model::{Crm, Timestamp};
 use pollster::block_on;
 use serde_json::json;
 use simulator::workspace;
+use std::cell::RefCell;
 use store::leases::{self, Claim, Settled, Settlement};
 use store::writes::{self, Key};
-use store::{Db, Statement, WorkspaceScope, deals};
+use store::{
+    Db, DbError, Outcome, Statement, WorkspaceScope, deals, health, install_events, metrics, pending_installs,
+};
 use stub_db::SqliteDb;
 
 fn plan_of(db: &SqliteDb, statement: Statement) -> Vec<String> {
@@ -49,7 +53,7 @@ fn a_lot_is_found_by_its_keys() {
 }
 
 /// The looks for open writes of the same target: an earlier one, and one that another lot is sending.
-const BY_TARGET: &str = "USING INDEX crm_write_log_open (workspace_id=? AND crm=? AND target=?";
+const BY_TARGET: &str = "USING INDEX crm_write_log_open (<expr>=? AND workspace_id=? AND crm=? AND target=?";
 
 #[test]
 fn what_is_open_is_found_without_what_is_final() {
@@ -57,7 +61,7 @@ fn what_is_open_is_found_without_what_is_final() {
     let scope = WorkspaceScope::of(workspace("ws_acme"));
     let plan = plan_of(&db, leases::select_released(&scope, Crm::Hubspot, &["t"], Timestamp(0)));
     assert!(
-        plan.iter().any(|step| step.contains("crm_write_log_open (workspace_id=? AND crm=? AND target=?")),
+        plan.iter().any(|step| step.contains("crm_write_log_open (<expr>=? AND workspace_id=? AND crm=? AND target=?")),
         "{plan:?}"
     );
     let plan = plan_of(
@@ -76,4 +80,52 @@ fn what_is_open_is_found_without_what_is_final() {
         ),
     );
     assert!(plan.iter().any(|step| step.contains(BY_TARGET)), "{plan:?}");
+}
+
+/// Writes down what a read asks, and answers nothing.
+#[derive(Default)]
+struct Asked(RefCell<Vec<Statement>>);
+
+#[async_trait(?Send)]
+impl Db for Asked {
+    async fn batch(&self, statements: Vec<Statement>) -> Result<Vec<Outcome>, DbError> {
+        let answers = statements.iter().map(|_| Outcome { rows: Vec::new(), changes: 0 }).collect();
+        self.0.borrow_mut().extend(statements);
+        Ok(answers)
+    }
+}
+
+#[test]
+fn what_is_due_is_found_without_what_waits() {
+    let (db, asked) = (SqliteDb::in_memory(), Asked::default());
+    block_on(writes::list_due(&asked, Timestamp(0), 1)).unwrap();
+    block_on(metrics::fetch_oldest_due(&asked, Timestamp(0))).unwrap();
+    for statement in asked.0.take() {
+        let plan = plan_of(&db, statement);
+        for wanted in ["crm_write_log_open (<expr>=?)", "crm_write_log_waiting (next_retry_at<?)"] {
+            assert!(plan.iter().any(|step| step.contains(wanted)), "{wanted}: {plan:?}");
+        }
+        assert!(!plan.iter().any(|step| step.contains("SCAN crm_write_log")), "{plan:?}");
+    }
+}
+
+#[test]
+fn every_other_job_finds_what_is_due_by_an_index() {
+    let (db, asked) = (SqliteDb::in_memory(), Asked::default());
+    block_on(health::list_due(&asked, Timestamp(0), None, 1)).unwrap();
+    block_on(pending_installs::list_ended(&asked, Timestamp(0), None, 1)).unwrap();
+    let mut statements = asked.0.take();
+    statements.push(install_events::delete_of_old(Timestamp(0), 1));
+    statements.push(pending_installs::delete_old(Timestamp(0), 1));
+    statements.push(store::connect_sessions::delete_old(Timestamp(0), 1));
+    statements.push(store::oauth_states::delete_old(Timestamp(0), 1));
+    statements.push(store::alarms::delete_old(Timestamp(0), 1));
+    for statement in statements {
+        let sql = statement.sql;
+        let plan = plan_of(&db, statement);
+        let tables =
+            ["connection_health", "pending_installs", "install_events", "connect_sessions", "oauth_states", "alarms"];
+        let walks = |step: &String| tables.iter().any(|table| step.starts_with(&format!("SCAN {table}")));
+        assert!(!plan.iter().any(walks), "{sql}: {plan:?}");
+    }
 }
