@@ -64,6 +64,7 @@ mod refresh_token;
 mod renew_install;
 mod retry;
 mod ring;
+mod slices;
 mod withdraw_install;
 
 pub use error::{Error, Kind};

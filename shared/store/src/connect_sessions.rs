@@ -173,7 +173,11 @@ pub fn end(session_hash: &str, now: Timestamp) -> Statement {
     )
 }
 
-/// Deletes links and sessions that ended before.
-pub fn delete_old(before: Timestamp) -> Statement {
-    Statement::new("DELETE FROM connect_sessions WHERE expires_at < ?1", [Bind::from(before)])
+/// Deletes links and sessions that ended before, the oldest first, at most `limit`.
+pub fn delete_old(before: Timestamp, limit: u32) -> Statement {
+    Statement::new(
+        "DELETE FROM connect_sessions WHERE link_hash IN (
+             SELECT link_hash FROM connect_sessions WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)",
+        [Bind::from(before), limit.into()],
+    )
 }

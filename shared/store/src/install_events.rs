@@ -1,4 +1,5 @@
-//! `install_events`: what became of an install while no workspace keeps an audit trail for it. Directory table, append only.
+//! `install_events`: what became of an install while no workspace keeps an audit trail for it. Directory table,
+//! append only; an install's events go with its row.
 
 use crate::db::{Bind, Statement};
 use model::{InstallId, Timestamp};
@@ -30,5 +31,17 @@ pub fn append_if_changed(event: &Event<'_>) -> Statement {
             event.detail.to_string().into(),
             event.request_id.into(),
         ],
+    )
+}
+
+/// Deletes the events of the installs that [`pending_installs::delete_old`](crate::pending_installs::delete_old) is about to
+/// delete after it in the batch.
+pub fn delete_of_old(before: Timestamp, limit: u32) -> Statement {
+    Statement::new(
+        "DELETE FROM install_events WHERE install_id IN (
+             SELECT id FROM pending_installs INDEXED BY pending_installs_over
+             WHERE status <> 'pending' AND access_token_sealed IS NULL AND updated_at < ?1
+             ORDER BY updated_at, id LIMIT ?2)",
+        [Bind::from(before), limit.into()],
     )
 }

@@ -111,15 +111,26 @@ pub async fn fetch(db: &dyn Db, id: &InstallId) -> Result<Option<Install>, DbErr
     run(db, statement).await?.first()
 }
 
-/// Installs that are over and still hold tokens, the oldest first.
-pub async fn list_ended(db: &dyn Db, now: Timestamp, limit: u32) -> Result<Vec<Install>, DbError> {
+/// Installs that are over and still hold tokens, the oldest first, after `after` where it is given.
+pub async fn list_ended(
+    db: &dyn Db,
+    now: Timestamp,
+    after: Option<&Install>,
+    limit: u32,
+) -> Result<Vec<Install>, DbError> {
     let statement = Statement::new(
         "SELECT id, crm, status, external_account_id, external_account_name, external_user_id, instance_url, login_host,
              scopes_json, access_token_sealed, refresh_token_sealed, token_expires_at, token_generation,
              claim_secret_hash, proof, claim_workspace_id, claim_started_at, renewal_started_at, created_at, expires_at
-         FROM pending_installs WHERE access_token_sealed IS NOT NULL AND expires_at <= ?1
-         ORDER BY expires_at LIMIT ?2",
-        [Bind::from(now), limit.into()],
+         FROM pending_installs
+         WHERE access_token_sealed IS NOT NULL AND expires_at <= ?1 AND (expires_at, id) > (?2, ?3)
+         ORDER BY expires_at, id LIMIT ?4",
+        [
+            Bind::from(now),
+            after.map_or(Bind::Int(0), |after| after.expires_at.into()),
+            after.map_or("", |after| after.id.as_str()).into(),
+            limit.into(),
+        ],
     );
     run(db, statement).await?.rows()
 }
@@ -299,12 +310,15 @@ pub fn erase(id: &InstallId, revoked: bool, at: Timestamp) -> Statement {
     )
 }
 
-/// Deletes rows without tokens that have not changed since `before`.
-pub fn delete_old(before: Timestamp) -> Statement {
+/// Deletes rows without tokens that have not changed since `before`, the oldest first, at most `limit`; their events go before
+/// them in the same batch ([`install_events::delete_of_old`](crate::install_events::delete_of_old)).
+pub fn delete_old(before: Timestamp, limit: u32) -> Statement {
     Statement::new(
-        "DELETE FROM pending_installs
-         WHERE status <> 'pending' AND access_token_sealed IS NULL AND updated_at < ?1",
-        [Bind::from(before)],
+        "DELETE FROM pending_installs WHERE id IN (
+             SELECT id FROM pending_installs INDEXED BY pending_installs_over
+             WHERE status <> 'pending' AND access_token_sealed IS NULL AND updated_at < ?1
+             ORDER BY updated_at, id LIMIT ?2)",
+        [Bind::from(before), limit.into()],
     )
 }
 

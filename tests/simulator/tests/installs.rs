@@ -469,7 +469,7 @@ fn every_step_of_an_install_may_fail_and_the_person_can_begin_again() {
 #[test]
 fn every_step_of_a_purge_may_fail_and_the_next_runs_end_it() {
     // HubSpot's has the renewal in between.
-    for (crm, steps) in [(Crm::Salesforce, 5), (Crm::Hubspot, 7)] {
+    for (crm, steps) in [(Crm::Salesforce, 6), (Crm::Hubspot, 8)] {
         for nth in 1..=steps {
             for fault in [stub_db::Fault::Refused, stub_db::Fault::Applied] {
                 let sim = Sim::new(12);

@@ -1,13 +1,16 @@
-//! Runs of jobs under their lease, and the delivery of alarms, whatever step fails.
+//! Runs of jobs under their lease, what the purge of installs does in slices and the delivery
+//! of alarms, whatever step fails.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 use flows::Error;
 use flows::deliver_alarms::deliver_alarms;
+use flows::purge_installs::{Purged, purge_installs};
 use flows::run_job::{LEASE_SECS, begin_job, end_job, list_jobs};
-use model::Secret;
+use model::install::{INSTALL_KEPT_SECS, INSTALL_LIFE_SECS};
+use model::{Crm, Secret};
 use pollster::block_on;
 use serde_json::json;
-use simulator::{Sim, WORKSPACE, workspace};
+use simulator::{Browser, Fault, Port, Sim, WORKSPACE, workspace};
 use store::{Statement, WorkspaceScope, alarms, db};
 
 #[test]
@@ -115,4 +118,63 @@ fn what_is_not_taken_is_tried_later_and_in_the_end_given_up() {
         sim.sleep_secs(wait / 1_000 + 1);
     }
     panic!("it was never given up");
+}
+
+fn count(sim: &Sim, sql: &'static str) -> u64 {
+    block_on(db::run(&sim.ports.db, Statement::new(sql, []))).unwrap().rows[0]["n"].as_u64().unwrap()
+}
+
+/// More than a page of installs, each of its own account.
+fn install_many(sim: &Sim, how_many: usize) {
+    for n in 0..how_many {
+        let mut browser = Browser::new(sim);
+        let url = browser.start_install(Crm::Salesforce).unwrap();
+        let callback = browser.consent(&format!("{url}&org={}", 500 + n), "approve");
+        browser.finish_install(Crm::Salesforce, &callback).unwrap();
+    }
+}
+
+#[test]
+fn one_run_withdraws_every_page_of_ended_installs_and_passes_those_that_cannot_be() {
+    let sim = Sim::new(31);
+    install_many(&sim, 45);
+    sim.sleep_secs(INSTALL_LIFE_SECS);
+    // The first one's CRM does not answer: it must not be met again in this run, nor keep the others.
+    sim.ports.fail_at(Port::Http, 1, Fault::Before);
+    let purged = block_on(purge_installs(&sim.world())).unwrap();
+    assert_eq!(purged, Purged { revoked: 44, left: 1, ..Purged::default() });
+    let purged = block_on(purge_installs(&sim.world())).unwrap();
+    assert_eq!(purged, Purged { revoked: 1, ..Purged::default() });
+}
+
+#[test]
+fn a_run_that_has_used_its_queries_says_so_and_the_next_one_goes_on() {
+    let sim = Sim::new(32);
+    install_many(&sim, 100);
+    sim.sleep_secs(INSTALL_LIFE_SECS);
+    let first = block_on(purge_installs(&sim.world())).unwrap();
+    assert!(first.unfinished && first.revoked > 0 && first.revoked < 100, "{first:?}");
+    let second = block_on(purge_installs(&sim.world())).unwrap();
+    assert_eq!(second, Purged { revoked: 100 - first.revoked, ..Purged::default() });
+}
+
+#[test]
+fn the_events_of_an_install_go_with_its_row_and_not_before() {
+    let sim = Sim::new(33);
+    install_many(&sim, 2);
+    sim.sleep_secs(INSTALL_LIFE_SECS);
+    block_on(purge_installs(&sim.world())).unwrap();
+    sim.sleep_secs(INSTALL_KEPT_SECS - 60);
+    install_many(&sim, 1);
+    assert_eq!(block_on(purge_installs(&sim.world())).unwrap().deleted, 0);
+    assert_eq!(count(&sim, "SELECT COUNT(DISTINCT install_id) AS n FROM install_events"), 3);
+    sim.sleep_secs(120);
+    // The answer of the deletion is lost: the next run finds nothing left of it.
+    sim.ports.db.fail_at(2, stub_db::Fault::Applied);
+    assert!(block_on(purge_installs(&sim.world())).is_err());
+    assert_eq!(block_on(purge_installs(&sim.world())).unwrap().deleted, 0);
+    assert_eq!(count(&sim, "SELECT COUNT(*) AS n FROM pending_installs"), 1, "what waits is kept");
+    let left = "SELECT COUNT(*) AS n FROM install_events WHERE install_id NOT IN (SELECT id FROM pending_installs)";
+    assert_eq!(count(&sim, left), 0);
+    assert!(count(&sim, "SELECT COUNT(*) AS n FROM install_events") > 0, "with its events");
 }

@@ -155,7 +155,7 @@ impl Run {
             assert_eq!(owner.unwrap().workspace_id.as_str(), *owners.first().unwrap(), "seed {seed}");
         }
         let end = self.sim.now().plus_secs(1_000_000);
-        for install in read(|| block_on(store::pending_installs::list_ended(&self.sim.ports.db, end, 100))) {
+        for install in read(|| block_on(store::pending_installs::list_ended(&self.sim.ports.db, end, None, 100))) {
             sealed += 1 + usize::from(install.refresh_token_sealed.is_some());
         }
         let found = dumps.iter().filter(|v| v.column.ends_with("_token_sealed") && v.text.starts_with("v1.")).count();

@@ -3,12 +3,10 @@
 
 use super::PurgeReport;
 use crate::allowance::Allowance;
+use crate::slices::{SLICE, delete_in_slices};
 use crate::{Error, World};
-use store::db::run;
-use store::{Db, Statement, alarms, oauth_states};
+use store::{alarms, oauth_states};
 
-/// Rows of one slice.
-const SLICE: u32 = 1_000;
 /// A state is kept a day beyond its end, so that a late click is told what happened.
 const STATES_KEPT_SECS: i64 = 86_400;
 /// An alarm is kept for a month, delivered or not.
@@ -20,13 +18,18 @@ pub(super) async fn delete(
     allowance: &mut Allowance<'_>,
     report: &mut PurgeReport,
 ) -> Result<(), Error> {
-    let states = oauth_states::delete_old(world.now.plus_secs(-STATES_KEPT_SECS), SLICE);
-    report.states += in_slices(world.directory, &states, allowance, &mut report.unfinished).await?;
-    let old_alarms = alarms::delete_old(world.now.plus_secs(-ALARMS_KEPT_SECS), SLICE);
+    let states = [oauth_states::delete_old(world.now.plus_secs(-STATES_KEPT_SECS), SLICE)];
+    let (deleted, is_all) = delete_in_slices(world.directory, &states, allowance).await?;
+    report.states += deleted;
+    report.unfinished |= !is_all;
+    let old_alarms = [alarms::delete_old(world.now.plus_secs(-ALARMS_KEPT_SECS), SLICE)];
     for shard in world.shards.names() {
         let Some(db) = world.shards.open(&shard) else { continue };
-        match in_slices(db, &old_alarms, allowance, &mut report.unfinished).await {
-            Ok(deleted) => report.alarms += deleted,
+        match delete_in_slices(db, &old_alarms, allowance).await {
+            Ok((deleted, is_all)) => {
+                report.alarms += deleted;
+                report.unfinished |= !is_all;
+            }
             Err(error) => {
                 world.log.event("shard_failed", &[("shard", &shard), ("code", error.code())]);
                 report.shards_failed += 1;
@@ -34,23 +37,4 @@ pub(super) async fn delete(
         }
     }
     Ok(())
-}
-
-/// Deletes slice by slice until one is not full; how many in all.
-async fn in_slices(
-    db: &dyn Db,
-    slice: &Statement,
-    allowance: &mut Allowance<'_>,
-    unfinished: &mut bool,
-) -> Result<u32, Error> {
-    let mut all = 0_u32;
-    while allowance.take(1) {
-        let deleted = run(db, slice.clone()).await?.changes;
-        all = all.saturating_add(u32::try_from(deleted).unwrap_or(u32::MAX));
-        if deleted < u64::from(SLICE) {
-            return Ok(all);
-        }
-    }
-    *unfinished = true;
-    Ok(all)
 }

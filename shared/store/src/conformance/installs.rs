@@ -134,15 +134,15 @@ pub(super) async fn what_ended_is_listed_erased_and_deleted(db: &dyn Db) -> Resu
         run(db, pending_installs::erase(&id, true, END)).await.map_err(words)?.changes == 0,
         "erased while pending"
     );
-    let ended = pending_installs::list_ended(db, END, 10).await.map_err(words)?;
+    let ended = pending_installs::list_ended(db, END, None, 10).await.map_err(words)?;
     ensure!(ended.iter().any(|row| row.id == id), "{ended:?}");
     ensure!(run(db, pending_installs::expire(&id, END)).await.map_err(words)?.changes == 1, "not expired");
     ensure!(run(db, pending_installs::erase(&id, true, END)).await.map_err(words)?.changes == 1, "not erased");
-    let ended = pending_installs::list_ended(db, END, 10).await.map_err(words)?;
+    let ended = pending_installs::list_ended(db, END, None, 10).await.map_err(words)?;
     ensure!(ended.iter().all(|row| row.id != id), "{ended:?}");
-    run(db, pending_installs::delete_old(END)).await.map_err(words)?;
+    run(db, pending_installs::delete_old(END, 10)).await.map_err(words)?;
     ensure!(fetch(db, "in_ended").await.is_ok(), "deleted early");
-    run(db, pending_installs::delete_old(END.plus_ms(1))).await.map_err(words)?;
+    run(db, pending_installs::delete_old(END.plus_ms(1), 10)).await.map_err(words)?;
     ensure!(fetch(db, "in_ended").await.is_err(), "not deleted");
     Ok(())
 }
@@ -193,7 +193,7 @@ pub(super) async fn a_link_opens_once_in_time_and_its_session_ends(db: &dyn Db) 
     ensure!(ended.is_none(), "{ended:?}");
     let all = connect_sessions::list_choices(db, &user).await.map_err(words)?;
     ensure!(all.len() == 2, "{all:?}");
-    run(db, connect_sessions::delete_old(END.plus_ms(1))).await.map_err(words)?;
+    run(db, connect_sessions::delete_old(END.plus_ms(1), 10)).await.map_err(words)?;
     let gone = connect_sessions::fetch(db, "s2", NOW).await.map_err(words)?;
     ensure!(gone.is_none(), "{gone:?}");
     Ok(())
@@ -218,7 +218,7 @@ pub(super) async fn a_declined_install_is_over_unless_it_is_being_claimed(db: &d
     ensure!(run(db, decline(END)).await.map_err(words)?.changes == 0, "declined twice");
     let row = fetch(db, "in_decline").await?;
     ensure!(row.status == InstallStatus::Expired && row.expires_at == NOW.plus_secs(1), "{row:?}");
-    let ended = pending_installs::list_ended(db, NOW.plus_secs(1), 100).await.map_err(words)?;
+    let ended = pending_installs::list_ended(db, NOW.plus_secs(1), None, 100).await.map_err(words)?;
     ensure!(ended.iter().any(|row| row.id == id), "not for the purge: {ended:?}");
     Ok(())
 }
