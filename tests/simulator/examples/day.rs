@@ -66,6 +66,8 @@ struct Day {
     faults: u64,
     checks: BTreeMap<(WorkspaceId, Crm), Vec<(Timestamp, Health)>>,
     costs: BTreeMap<&'static str, Cost>,
+    /// When HubSpot began to refuse, and when it ended that.
+    refused: Vec<Timestamp>,
 }
 
 fn main() {
@@ -112,7 +114,8 @@ impl Day {
             connections.push(Connection { caller, key, submitted: 0 });
         }
         let chance = 88_172_645_463_325_252;
-        Self { sim, connections, writes_each, chance, faults: 0, checks: BTreeMap::new(), costs: BTreeMap::new() }
+        let (checks, costs) = (BTreeMap::new(), BTreeMap::new());
+        Self { sim, connections, writes_each, chance, faults: 0, checks, costs, refused: Vec::new() }
     }
 
     /// xorshift64: the same day every time.
@@ -156,7 +159,8 @@ impl Day {
     }
 
     /// HubSpot's account information is refused, as when an administrator took a permission away; or given again.
-    fn refuse(&self, begins: bool) {
+    fn refuse(&mut self, begins: bool) {
+        self.refused.push(self.sim.now());
         let fault = json!({"match": {"provider": "hubspot", "path_contains": "/account-info/"}, "status": 403});
         let faults = if begins { vec![fault] } else { Vec::new() };
         let request = stub_crm::Request {
@@ -254,7 +258,7 @@ impl Day {
             self.faults as f64 * 100.0 / calls as f64
         );
         self.check_writes(start);
-        self.check_health(start);
+        self.check_health();
     }
 
     fn check_writes(&self, start: Timestamp) {
@@ -294,10 +298,10 @@ impl Day {
         }
     }
 
-    fn check_health(&self, start: Timestamp) {
+    fn check_health(&self) {
         assert_eq!(self.checks.len(), self.connections.len(), "every connection was checked");
         let (mut fewest, mut longest, mut warnings, mut total, mut changes) = (usize::MAX, 0, 0, 0, 0);
-        let (from, to) = (start.plus_secs(REFUSING.start as i64 * 60), start.plus_secs(REFUSING.end as i64 * 60));
+        let (from, to) = (self.refused[0], self.refused[1]);
         for ((workspace_id, crm), checks) in &self.checks {
             fewest = fewest.min(checks.len());
             total += checks.len();
