@@ -60,7 +60,7 @@ impl Journal {
         }
         let letters = env.random.letters(40);
         let entry = Entry {
-            offset: env.random.uuid(),
+            offset: env.random.uuid_of_time(env.now_ms),
             signature: env.issue(letters),
             portal: portal.to_owned(),
             event_type: event_type.to_owned(),
