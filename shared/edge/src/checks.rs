@@ -12,6 +12,7 @@ use flows::world::Log;
 use flows::{Error, World};
 use model::connection::ConnectionKey;
 use model::health::CheckRound;
+use serde::Deserialize as _;
 use std::cell::Cell;
 use worker::Env;
 
@@ -35,7 +36,7 @@ where
 {
     log::on_panic(worker);
     for message in batch.raw_iter() {
-        let Some(round) = body(&message).and_then(|body| serde_json::from_value::<CheckRound>(body).ok()) else {
+        let Some(round) = body(&message).and_then(|body| CheckRound::deserialize(&body).ok()) else {
             Lines::new(worker, entry::random_id()).event("message_unreadable", &[]);
             settle(&message, Heard::Done);
             continue;

@@ -96,17 +96,22 @@ where
         }
         Err(error) => Err(error),
     };
-    let reply = outcome.unwrap_or_else(|error| {
-        let page = door.page.filter(|_| request.accepts_html()).map(|page| page(&error, request.id()));
-        Reply::refused(error, page)
-    });
+    let reply = outcome.unwrap_or_else(|error| refusal(door, &request, error));
     if let Some(error) = reply.refusal() {
         refused(&lines, error, &[("method", &request.method()), ("path", request.path())]);
     }
     Ok(respond::answer(&reply, request.id(), counts.as_deref()))
 }
 
+/// A refusal: a page where the door has one and a browser asks.
+#[inline(never)]
+fn refusal(door: Door, request: &Request, error: Error) -> Reply {
+    let page = door.page.filter(|_| request.accepts_html()).map(|page| page(&error, request.id()));
+    Reply::refused(error, page)
+}
+
 /// Logs why a deed did not happen: its code, and the cause's words, which name codes and never a secret.
+#[inline(never)]
 pub(crate) fn refused(lines: &Lines, error: &Error, more: &[(&'static str, &str)]) {
     let status = respond::status(error.kind()).to_string();
     let reason = error.source().map(ToString::to_string).unwrap_or_default();
@@ -124,10 +129,7 @@ fn request_id(raw: &Incoming) -> String {
 
 /// An id for work that came without one.
 pub fn random_id() -> String {
-    use std::fmt::Write as _;
     let bytes: [u8; 12] = array(&OsRandom).unwrap_or_default();
-    bytes.iter().fold(String::with_capacity(24), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16);
+    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).filter_map(digit).collect()
 }

@@ -163,7 +163,11 @@ fn line<'a>(
     line.insert("operation_id".to_owned(), Value::String(operation_id.to_owned()));
     for (name, value) in fields {
         let value = if FIELDS.contains(&name) {
-            value.chars().take(VALUE_CHARS_MAX).collect()
+            value
+                .char_indices()
+                .nth(VALUE_CHARS_MAX)
+                .map_or(value, |(end, _)| value.get(..end).unwrap_or(value))
+                .to_owned()
         } else {
             "(not on the allow-list)".to_owned()
         };

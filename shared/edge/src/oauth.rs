@@ -5,6 +5,7 @@
 
 use flows::authorize_install::authorize_install;
 use flows::finish_oauth::{Callback, Ended, Finished, Parked, Unfinished, finish_oauth};
+use flows::rare::rarely;
 use flows::start_install::start_install;
 use flows::start_oauth::{Start, Started, start_oauth};
 use flows::{Error, World, return_to};
@@ -44,7 +45,7 @@ pub async fn start(world: &World<'_>, request: &Request, crm: Crm) -> Result<Rep
     let started = match request.method().as_str() {
         "GET" => start_by_link(world, request, crm).await?,
         "POST" if request.bearer().is_none() => {
-            return match start_by_form(world, request, crm).await {
+            return match rarely(start_by_form(world, request, crm)).await {
                 // A page would double what a start weighs; the page of connections says what is wrong, and has the button.
                 Err(Error::SessionRequired | Error::FormRefused) if request.accepts_html() => {
                     Ok(Reply::see_other("/connect".to_owned()))
@@ -76,7 +77,7 @@ async fn start_by_link(world: &World<'_>, request: &Request, crm: Crm) -> Result
         login_host: request.query("login_host")?.map(str::to_owned),
     };
     if request.bearer().is_none() && request.query("workspace_id")?.is_none() {
-        return start_install(world, crm, &start).await;
+        return rarely(start_install(world, crm, &start)).await;
     }
     let caller = caller::of(world, request).await?;
     start_oauth(world, &caller, crm, &start).await

@@ -1,13 +1,11 @@
 //! Text rules of requests, as pure functions: where a path ends, form decoding, cookies, the bearer scheme.
 
-use std::borrow::Cow;
-
 use flows::Error;
 
 /// Path and query of an absolute URL as the runtime writes it: the first `/` after the host begins the path, and `?` and
 /// `#` within the path are always encoded.
 pub fn split_url(url: &str) -> (&str, &str) {
-    let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let after_scheme = url.split_once(':').and_then(|(_, rest)| rest.strip_prefix("//")).unwrap_or(url);
     let from_path = after_scheme.find('/').and_then(|at| after_scheme.get(at..)).unwrap_or("/");
     let without_fragment = from_path.split_once('#').map_or(from_path, |(before, _)| before);
     without_fragment.split_once('?').unwrap_or((without_fragment, ""))
@@ -55,10 +53,7 @@ fn decode(text: &str) -> String {
             (byte, _) => bytes.push(*byte),
         }
     }
-    match String::from_utf8_lossy(&bytes) {
-        Cow::Borrowed(text) => text.to_owned(),
-        Cow::Owned(text) => text,
-    }
+    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
 const fn hex(byte: u8) -> Option<u8> {

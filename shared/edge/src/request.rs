@@ -70,7 +70,7 @@ impl Request {
 
     /// Whether a browser asks for a page, rather than a program for data.
     pub fn accepts_html(&self) -> bool {
-        self.header("accept").is_some_and(|accept| accept.contains("text/html"))
+        self.header("accept").is_some_and(|accept| accept.split([',', ';']).any(|kind| kind.trim() == "text/html"))
     }
 
     /// The id every log line, audit event and problem of this request carries.

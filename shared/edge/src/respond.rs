@@ -52,6 +52,7 @@ const fn title(status: u16) -> &'static str {
     }
 }
 
+#[inline(never)]
 fn problem(status: u16, code: &str, detail: &str, request_id: &str) -> Value {
     json!({
         "type": format!("urn:conduit:problem:{code}"),
@@ -91,6 +92,7 @@ fn headers_of(error: &Error) -> Option<(&'static str, &'static str)> {
 }
 
 /// A refusal as a response: a problem document, or the page a door made of it.
+#[inline(never)]
 fn refuse(
     error: &Error,
     page: Option<&Html>,

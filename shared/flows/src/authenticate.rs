@@ -3,6 +3,7 @@
 //! A bearer token is either the host product's JWT (its `sub` is looked up in `workspace_members`) or a service token of one
 //! workspace. One read of the directory either way. A workspace that does not exist and one the caller is not in look alike.
 
+use crate::rare::rarely;
 use crate::{Error, World};
 use crypto::jwt::{self, Expected, JwtError, Unverified, Verdict};
 use crypto::service_token;
@@ -46,7 +47,7 @@ pub async fn authenticate(world: &World<'_>, bearer: Option<&str>, workspace: Op
 async fn identify(world: &World<'_>, bearer: Option<&str>, workspace: Option<&str>) -> Result<Caller, Error> {
     let bearer = bearer.ok_or(Error::TokenRequired)?;
     if bearer.starts_with(service_token::PREFIX) {
-        return of_service_token(world, bearer, workspace).await;
+        return rarely(of_service_token(world, bearer, workspace)).await;
     }
     let user = user_of_jwt(world, bearer).await?;
     let workspace = workspace.ok_or(Error::WorkspaceRequired)?;
@@ -79,7 +80,7 @@ pub async fn user_of_jwt(world: &World<'_>, token: &str) -> Result<UserId, Error
     let settings = world.settings;
     let expected = Expected { issuer: settings.jwt_issuer.as_deref(), audience: settings.jwt_audience.as_deref() };
     let claims = if settings.jwks {
-        let good = verified_elsewhere(world, &token).await?;
+        let good = rarely(verified_elsewhere(world, &token)).await?;
         let verdict = if good { Verdict::Good } else { Verdict::Bad };
         token.for_jwks().and_then(|check| check.conclude(verdict))
     } else {

@@ -88,8 +88,7 @@ impl Lease {
         for deal in nth(&outcomes, 3)?.rows::<OfWrite>()? {
             deals.insert(deal.idempotency_key, deal.crm_deal_id);
         }
-        // A hundred of the largest payloads: they are moved, not copied.
-        let leased = in_order(outcomes.into_iter().next().ok_or(DbError::Shape)?.into_rows::<Leased>()?);
+        let leased = in_order(outcomes.first().ok_or(DbError::Shape)?.rows::<Leased>()?);
         // A write is only ever planned for a connection, and its row stays; without one there is nothing to lease.
         Ok(connection.filter(|_| !leased.is_empty()).map(|connection| LeasedLot::new(connection, leased, &deals)))
     }

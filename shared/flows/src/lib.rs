@@ -24,6 +24,7 @@ pub mod open_link;
 pub mod process_writes;
 pub mod purge_installs;
 pub mod purge_retention;
+pub mod rare;
 pub mod read_audit;
 pub mod read_connections;
 pub mod read_install;

@@ -7,5 +7,5 @@ use serde_json::Value;
 /// The value that `text` is, or `None` when it is not JSON of that shape.
 pub fn read<T: DeserializeOwned>(text: &str) -> Option<T> {
     let value = serde_json::from_str::<Value>(text).ok()?;
-    serde_json::from_value(value).ok()
+    T::deserialize(&value).ok()
 }

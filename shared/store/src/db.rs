@@ -85,22 +85,17 @@ pub struct Outcome {
 impl Outcome {
     /// All rows, typed.
     pub fn rows<T: DeserializeOwned>(&self) -> Result<Vec<T>, DbError> {
-        self.rows.iter().map(|row| read(row.clone())).collect()
-    }
-
-    /// All rows, typed, without a second copy of what they hold.
-    pub fn into_rows<T: DeserializeOwned>(self) -> Result<Vec<T>, DbError> {
-        self.rows.into_iter().map(read).collect()
+        self.rows.iter().map(read).collect()
     }
 
     /// The first row, typed.
     pub fn first<T: DeserializeOwned>(&self) -> Result<Option<T>, DbError> {
-        self.rows.first().map(|row| read(row.clone())).transpose()
+        self.rows.first().map(read).transpose()
     }
 }
 
-fn read<T: DeserializeOwned>(row: Map<String, Value>) -> Result<T, DbError> {
-    serde_json::from_value(Value::Object(row)).map_err(|_| DbError::Shape)
+fn read<T: DeserializeOwned>(row: &Map<String, Value>) -> Result<T, DbError> {
+    T::deserialize(row).map_err(|_| DbError::Shape)
 }
 
 /// Why a batch failed. Nothing of it is applied, except perhaps with [`DbError::Unknown`].

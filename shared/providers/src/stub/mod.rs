@@ -5,7 +5,7 @@
 
 /// The same URL on the stand-in: scheme and host are replaced, path and query stay.
 pub fn on_stand_in(url: &str, origin: &str) -> String {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let rest = url.split_once(':').and_then(|(_, rest)| rest.strip_prefix("//")).unwrap_or(url);
     let path = rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/");
     format!("{}{path}", origin.trim_end_matches('/'))
 }
