@@ -8,6 +8,7 @@ use crypto::random;
 use model::backoff::WRITES;
 use model::connection::ConnectionKey;
 use model::mechanisms::RecordKind;
+use model::retention::REDACTED_PAYLOAD;
 use model::write::{
     Doubt, ErrorClass, MECHANISM_GONE_CODE, Standing, Transition, WriteOutcome, WriteStatus, may_still_land_secs, next,
 };
@@ -175,7 +176,7 @@ impl LeasedLot {
                 continue;
             }
             let (Some(write), Some(id)) = (model::json::read(&payload), WriteId::of(crm, &row.idempotency_key)) else {
-                unsendable.push((row, unreadable()));
+                unsendable.push((row, if payload == REDACTED_PAYLOAD { expired() } else { unreadable() }));
                 continue;
             };
             entries.push(Entry {
@@ -301,6 +302,15 @@ fn unreadable() -> WriteOutcome {
         ErrorClass::Mapping,
         "unreadable_payload",
         "the stored payload is not a curated write",
+    ))
+}
+
+/// Replayed after its content was redacted or erased: there is nothing to send.
+fn expired() -> WriteOutcome {
+    WriteOutcome::Rejected(failure(
+        ErrorClass::Mapping,
+        "payload_expired",
+        "the content was redacted or erased before the write was replayed",
     ))
 }
 

@@ -9,8 +9,10 @@ use flows::Error;
 use flows::erase_person::erase_person;
 use flows::process_writes::process_writes;
 use flows::purge_retention::{PurgeKeys, PurgeReport, purge_retention};
+use flows::read_writes::{Query, list_writes};
 use flows::reconcile_writes::reconcile_writes;
 use flows::remove_attachments::{Objects, ObjectsUnavailable};
+use flows::replay_writes::replay_dead_letters;
 use flows::submit_writes::submit_writes;
 use model::{Crm, Role, Secret};
 use pollster::block_on;
@@ -187,7 +189,14 @@ fn a_write_that_waits_is_cancelled_and_nothing_of_it_reaches_the_crm() {
     hear(&sim);
     block_on(reconcile_writes(&sim.world())).unwrap();
     hear(&sim);
+    // Replayed, there is nothing to send, and it is told why.
+    let all = block_on(replay_dead_letters(&sim.world(), &sim.caller(Role::Owner), &json!({"dry_run": false})));
+    assert_eq!(all.unwrap().replayed, 1);
+    hear(&sim);
     assert_eq!(sim.ports.used(Port::Http), sent, "the doorbell found nothing to do");
+    let page = block_on(list_writes(&sim.world(), &sim.caller(Role::Owner), &Query::default())).unwrap();
+    let ends: Vec<Value> = page.writes.iter().map(|write| json!(write.error)["code"].clone()).collect();
+    assert!(ends.contains(&json!("payload_expired")), "{ends:?}");
     assert!(places(&sim, &[&hmac(WORKSPACE, ADA)]).is_empty());
 }
 
