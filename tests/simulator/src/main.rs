@@ -11,6 +11,8 @@
 use simulator::storm::side_by_side::{self, Left};
 use simulator::storm::{Bug, Coverage, Kind, Scenario, Telling, run, shrink};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 #[expect(clippy::disallowed_methods, reason = "how long a run takes is measured on the wall")]
@@ -18,6 +20,8 @@ fn now() -> Instant {
     Instant::now()
 }
 
+/// So many failing seeds are made smaller.
+const SHRUNK_MAX: u64 = 5;
 /// A planted bug must be caught within this many seeds.
 const PLANTED_SEEDS_MAX: u64 = 3_000;
 /// And must be in the way of something within this many: else its words are those of an older product.
@@ -119,29 +123,50 @@ fn exactly_once(count: u32, json: Option<&str>) -> ExitCode {
     if is_written && ours.doubles == 0 && ours.losses == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// Does the work of every number on all of the machine's processors. A run belongs to one thread whole, so it is the same run
+/// whatever goes on beside it.
+fn on_every_processor(numbers: std::ops::Range<u64>, work: impl Fn(u64) + Sync) {
+    let next = AtomicU64::new(numbers.start);
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= numbers.end {
+                        return;
+                    }
+                    work(number);
+                }
+            });
+        }
+    });
+}
+
 fn storm(options: &Options) -> (Coverage, u64) {
-    let mut coverage = Coverage::default();
-    let mut violations = 0;
-    for seed in options.from..options.from + options.seeds {
+    let sum = Mutex::new((Coverage::default(), 0));
+    on_every_processor(options.from..options.from + options.seeds, |seed| {
         let scenario = Scenario::draw(seed);
         let telling = if options.trace && seed == options.from { Telling::Trace } else { Telling::Quiet };
         let report = run(&scenario, None, telling);
         report.trace.iter().for_each(|line| println!("{line}"));
-        coverage.add(&report.coverage);
+        let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
+        sum.0.add(&report.coverage);
         if !report.wrongs.is_empty() {
-            violations += 1;
-            if violations <= 5 {
-                tell_of(seed, &scenario, &report.wrongs);
-            }
+            sum.1 += 1;
+            tell_of(seed, &scenario, &report.wrongs, sum.1);
         }
-    }
-    (coverage, violations)
+    });
+    sum.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A failing seed, made smaller.
-fn tell_of(seed: u64, scenario: &Scenario, wrongs: &[String]) {
+/// A failing seed; the first ones made smaller.
+fn tell_of(seed: u64, scenario: &Scenario, wrongs: &[String], nth: u64) {
     println!("seed {seed} (npm run simulate -- --from {seed} --seeds 1 --trace --no-planted)");
     wrongs.iter().take(3).for_each(|wrong| println!("  {wrong}"));
+    if nth > SHRUNK_MAX {
+        return;
+    }
     let smallest = shrink(scenario, None);
     println!("  smallest: {} steps, {} faults, {:?}", smallest.steps.len(), smallest.faults.len(), smallest.habits);
     smallest.steps.iter().for_each(|step| println!("    {step:?}"));
@@ -151,7 +176,15 @@ fn tell_of(seed: u64, scenario: &Scenario, wrongs: &[String]) {
 
 /// How many planted bugs are caught, each told with the seeds it took.
 fn planted(options: &Options) -> usize {
-    let caught = options.bugs.iter().filter(|bug| is_caught(**bug, options.from)).count();
+    let caught = AtomicUsize::new(0);
+    let count = u64::try_from(options.bugs.len()).unwrap_or(u64::MAX);
+    on_every_processor(0..count, |nth| {
+        let bug = usize::try_from(nth).ok().and_then(|nth| options.bugs.get(nth));
+        if bug.is_some_and(|bug| is_caught(*bug, options.from)) {
+            caught.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let caught = caught.into_inner();
     println!("{caught} of {} planted bugs caught", options.bugs.len());
     caught
 }

@@ -49,6 +49,8 @@ pub fn write_step(desk: &Desk, was: Option<&WriteRow>, is: &WriteRow, audits: &[
         ("in_flight", "planned") if desk.is_dry => {}
         // What was in doubt when its account was disconnected is taken up again with it.
         ("permanent_failure", "unknown") if matches!(desk.what.get(), "connect" | "claim") => {}
+        // A person is erased, and what waits to be sent to them is not sent.
+        ("planned" | "failed", "permanent_failure") if is_erasing(desk) => given_up(desk, is, &wrong),
         // A person replays.
         ("permanent_failure", "planned" | "failed" | "unknown") if desk.what.get() == "replay" => {}
         (same, other) if same == other => {}
@@ -60,10 +62,11 @@ pub fn write_step(desk: &Desk, was: Option<&WriteRow>, is: &WriteRow, audits: &[
     if was.is_some_and(|row| row.request_hash != is.request_hash) {
         wrong("4 a write's content was exchanged");
     }
-    // Those taken up with their account are told of with it.
+    // Those taken up with their account are told of with it, and an erasure tells how many it cancelled.
     let names_it =
         |text: &&&String| text.contains(&is.idempotency_key) || matches!(desk.what.get(), "connect" | "claim");
-    if from != is.status && is.status != "in_flight" && !audits.iter().any(|text| names_it(&text)) {
+    if from != is.status && is.status != "in_flight" && !is_erasing(desk) && !audits.iter().any(|text| names_it(&text))
+    {
         wrong("9 a state change without an audit event");
     }
 }
@@ -103,17 +106,29 @@ fn settled(desk: &Desk, was: Option<&WriteRow>, is: &WriteRow, wrong: &dyn Fn(&s
     if is.status == "permanent_failure" && is.error_code.is_none() {
         wrong("4 given up without a reason");
     }
+    if is.status == "permanent_failure" {
+        place.household.note_dead_letter(is);
+        given_up(desk, is, wrong);
+    }
     let Some(intent) = intent_of(place, is) else { return };
-    let effects = effects_of(place, &intent);
-    if is.status == "succeeded" && effects.is_empty() {
+    if is.status == "succeeded" && effects_of(place, &intent).is_empty() {
         wrong("4 succeeded without an effect");
     }
+}
+
+/// It will not be tried again by itself: then it is not there, or its doubt says so.
+fn given_up(desk: &Desk, is: &WriteRow, wrong: &dyn Fn(&str)) {
+    let Some(intent) = intent_of(&desk.place, is) else { return };
     // A part that is there is named: what failed is the rest of it.
     let is_unknown = |effect: &Effect| !is.external_ids_json.contains(&effect.id);
-    let gave_up = is.status == "permanent_failure" && is.in_doubt == 0 && intent.activity().is_some();
-    if gave_up && effects.iter().any(is_unknown) {
+    let is_certain = is.in_doubt == 0 && intent.activity().is_some();
+    if is_certain && effects_of(&desk.place, &intent).iter().any(is_unknown) {
         wrong("4 given up as certainly not applied, and it is there");
     }
+}
+
+fn is_erasing(desk: &Desk) -> bool {
+    matches!(desk.what.get(), "erase" | "sweep")
 }
 
 /// A connection's row changed.

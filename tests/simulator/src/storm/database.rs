@@ -57,6 +57,9 @@ impl Db for Shard {
         }
         if fault.is_some_and(|fault| fault.kind == Kind::Stall) {
             place.time.sleep((flows::process_writes::LEASE_SECS + 30) * 1_000).await;
+            if desk.is_out_of_time() {
+                return desk.crash().await;
+            }
         }
         desk.travel(1, 15).await;
         place.tell(|| match &done {

@@ -6,16 +6,17 @@ use super::desk::Desk;
 use super::gates;
 use super::place::{Place, account_choice, caller};
 use super::scenario::{Act, Twist};
+use super::upkeep;
 use crate::browser::brought;
 use flows::Error;
 use flows::authenticate::Caller;
 use flows::check_health::check_health;
 use flows::claim_install::claim_install;
+use flows::decline_install::{decline_install, decline_token};
 use flows::disconnect::disconnect;
 use flows::finish_oauth::{Callback, Ended, finish_oauth};
 use flows::gate::{Ask, Purpose};
 use flows::process_writes::process_writes;
-use flows::purge_installs::purge_installs;
 use flows::read_writes::{Query, fetch_write, list_writes};
 use flows::reconcile_connections::reconcile_connections;
 use flows::reconcile_writes::reconcile_writes;
@@ -71,11 +72,17 @@ pub async fn act(place: Rc<Place>, act: Act) {
         Act::Reconcile => reconcile(&place).await,
         Act::Replay { tenant } => replay(&place, tenant).await,
         Act::Check => check_connections(&place).await,
-        Act::Purge => {
-            place.request("purge", None, |desk| async move { purge_installs(&desk.world()).await }).await;
-        }
+        Act::Purge => upkeep::purge_spent_installs(&place).await,
         Act::DryRun { on } => place.is_dry.set(on),
         Act::Rival { calls } => place.crm.borrow_mut().switches_mut().hubspot_other_consumer = calls,
+        Act::Limit { tenant, crm, secs } => {
+            place.limits.borrow_mut().insert((tenant, crm), place.time.now_ms() + secs * 1_000);
+        }
+        Act::Erase { tenant, person } => upkeep::erase(&place, tenant, person).await,
+        Act::Sweep => upkeep::sweep(&place).await,
+        Act::Seal => upkeep::seal(&place).await,
+        Act::Alarms => upkeep::deliver_all(&place).await,
+        Act::Decline { tenant } => decline(&place, tenant).await,
         Act::Lock { rows } => place.crm.borrow_mut().switches_mut().salesforce_locked_rows = rows,
     }
     super::check::effects_are_single(&place);
@@ -274,6 +281,23 @@ async fn claim_for(place: &Rc<Place>, tenant: usize, cookie: Secret<String>) -> 
         claim_install(&desk.world(), &caller(tenant), Some(cookie.expose()), None).await
     };
     matches!(place.request("claim", Some(tenant), work).await, Some(Ok(_)))
+}
+
+/// The person changes their mind: one of the two may stand.
+async fn decline(place: &Rc<Place>, tenant: usize) {
+    let Some(parked) = place.book.borrow_mut().parked.pop() else { return };
+    let (twin, cookie) = (Rc::clone(place), parked.claim_cookie.clone());
+    let (slot, filler) = super::time::Slot::new();
+    place.time.spawn(0, async move { filler.fill(claim_for(&twin, tenant, cookie).await) });
+    let (id, cookie) = (parked.install_id.to_string(), parked.claim_cookie);
+    let work = |desk: Rc<Desk>| async move {
+        let token = decline_token(cookie.expose());
+        decline_install(&desk.world(), Some(cookie.expose()), &id, Some(&token)).await
+    };
+    let is_declined = matches!(place.request("decline", None, work).await, Some(Ok(_)));
+    if is_declined && slot.wait().await == Some(true) {
+        place.wrong("8 an install was claimed and declined", parked.install_id.as_str());
+    }
 }
 
 /// A connection's row, as it stands.

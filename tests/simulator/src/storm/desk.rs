@@ -33,8 +33,12 @@ pub struct Desk {
     /// A gate's own.
     pub gate: Option<String>,
     skew_ms: i64,
+    began_ms: i64,
     shards: [Shard; 2],
 }
+
+/// A queue's consumer and a cron run for fifteen minutes at most, and nobody waits longer for an answer.
+const LIFE_MS: i64 = 15 * 60_000;
 
 impl Desk {
     /// A request begins.
@@ -64,6 +68,7 @@ impl Desk {
             is_dry: place.is_dry.get(),
             gate,
             skew_ms,
+            began_ms: place.time.now_ms(),
             shards: [0, 1].map(|index| Shard { desk: desk.clone(), index }),
             place: Rc::clone(place),
         })
@@ -72,6 +77,11 @@ impl Desk {
     /// This request's clock.
     pub fn now(&self) -> Timestamp {
         Timestamp(self.place.time.now_ms() + self.skew_ms)
+    }
+
+    /// The platform ends it; a gate lives on.
+    pub fn is_out_of_time(&self) -> bool {
+        self.gate.is_none() && self.place.time.now_ms() > self.began_ms + LIFE_MS
     }
 
     /// What a flow gets.

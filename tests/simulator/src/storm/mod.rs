@@ -26,6 +26,7 @@ mod shrink;
 pub mod side_by_side;
 mod swaps;
 mod time;
+mod upkeep;
 mod watch;
 mod wire;
 
@@ -139,9 +140,10 @@ async fn calm(place: &Rc<Place>, last_ms: i64) {
         deeds::reconcile(place).await;
         place.time.sleep(CRON_MS).await;
         if all_final(place) {
-            return;
+            break;
         }
     }
+    upkeep::finish(place).await;
 }
 
 /// Not answered yet, or recorded in dry run and to be submitted again.

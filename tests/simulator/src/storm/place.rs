@@ -10,6 +10,7 @@ use super::gates::GateObject;
 use super::planted::Bug;
 use super::scenario::{Scenario, TENANTS};
 use super::time::{Slot, Time};
+use super::upkeep::{self, Household};
 use crate::{BEGINNING, SHARD};
 use crypto::Keyring;
 use flows::authenticate::Caller;
@@ -19,7 +20,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::rc::Rc;
-use stub_crm::{App, Config, KeyField, Rotation, StubCrm, Switches, UniqueOnActivities};
+use stub_crm::{App, Config, DuplicateRules, KeyField, Rotation, StubCrm, Switches, UniqueOnActivities};
 use stub_db::SqliteDb;
 
 /// What one gate keeps beyond the life of its instances.
@@ -47,6 +48,10 @@ pub struct Place {
     pub kept: RefCell<BTreeMap<String, Kept>>,
     /// Facts, each until a time.
     pub cache: RefCell<BTreeMap<String, (i64, String)>>,
+    /// Until when a CRM refuses everything of a workspace's account.
+    pub limits: RefCell<BTreeMap<(usize, Crm), i64>>,
+    /// What is there beside the writes.
+    pub household: Household,
     /// The operator's switch.
     pub is_dry: Cell<bool>,
     /// Nothing fails any more.
@@ -123,16 +128,23 @@ impl Place {
             gates: RefCell::default(),
             kept: RefCell::default(),
             cache: RefCell::default(),
+            limits: RefCell::default(),
+            household: Household::default(),
             is_dry: Cell::new(false),
             is_calm: Cell::new(false),
             uses_before_calm: RefCell::default(),
             hazard: Cell::new(None),
             bug,
             scenario,
-            keys: Keys { tokens: Some(ring("E")), states: Some(ring("I")), ..Keys::default() },
+            keys: Keys {
+                tokens: Some(ring("E")),
+                states: Some(ring("I")),
+                webhook_secret: Some(Secret::new(upkeep::WEBHOOK_SECRET.to_owned())),
+                ..Keys::default()
+            },
             gate_keys: Keys { tokens: Some(ring("E")), ..Keys::default() },
-            settings: crate::settings(),
-            dry_settings: Settings { dry_run: true, ..crate::settings() },
+            settings: settings(false),
+            dry_settings: settings(true),
             wrongs: RefCell::default(),
             trace: (telling == Telling::Trace).then(RefCell::default),
             counts: RefCell::default(),
@@ -141,6 +153,7 @@ impl Place {
             let caller = caller(tenant);
             crate::seed(&place.databases[0], &caller.workspace_id, &caller.shard, BEGINNING);
         }
+        upkeep::furnish(&place);
         place
     }
 
@@ -237,6 +250,14 @@ fn empty_database() -> Rc<SqliteDb> {
     })
 }
 
+fn settings(dry_run: bool) -> Settings {
+    Settings { dry_run, webhook_url: Some(upkeep::WEBHOOK_URL.to_owned()), ..crate::settings() }
+}
+
+fn rotation(habit: u8) -> Rotation {
+    [Rotation::Off, Rotation::On, Rotation::Strict][usize::from(habit).min(2)]
+}
+
 fn stand_in(scenario: &Scenario) -> StubCrm {
     let app = |crm: &str| App {
         client_id: format!("{crm}-client"),
@@ -254,7 +275,11 @@ fn stand_in(scenario: &Scenario) -> StubCrm {
             UniqueOnActivities::Accepted,
         ][usize::from(habits.unique).min(3)],
         hubspot_association_lag_ms: habits.association_lag_ms,
-        salesforce_rotation: [Rotation::Off, Rotation::On, Rotation::Strict][usize::from(habits.rotation).min(2)],
+        salesforce_rotation: rotation(habits.rotation),
+        hubspot_rotation: rotation(habits.hubspot_rotation),
+        hubspot_incomplete_reads: habits.incomplete_reads,
+        salesforce_duplicate_rules: [DuplicateRules::Off, DuplicateRules::AllowSave, DuplicateRules::Block]
+            [usize::from(habits.duplicate_rules).min(2)],
         salesforce_session_secs: 1_800,
         salesforce_key_field: [KeyField::Absent, KeyField::Unique, KeyField::NotUnique]
             [usize::from(habits.key_field).min(2)],

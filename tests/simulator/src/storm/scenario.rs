@@ -46,6 +46,18 @@ pub enum Act {
     Rival { calls: usize },
     /// So many of Salesforce's rows are locked.
     Lock { rows: u32 },
+    /// The CRM refuses the account's calls for so long, and says so.
+    Limit { tenant: usize, crm: Crm, secs: i64 },
+    /// A person is erased in a workspace: that of the outcomes with this number.
+    Erase { tenant: usize, person: u32 },
+    /// The retention's purge.
+    Sweep,
+    /// The audit trail is sealed.
+    Seal,
+    /// Alarms are delivered to the webhook.
+    Alarms,
+    /// The browser of the last install claims it for a workspace and declines it at once.
+    Decline { tenant: usize },
 }
 
 /// How an outcome is submitted.
@@ -85,6 +97,12 @@ pub struct Habits {
     pub shared_people: bool,
     /// Every tenth outcome is one that the CRM refuses.
     pub poison: bool,
+    /// HubSpot's refresh tokens: 0 stay, 1 are replaced, 2 are replaced and a second use ends the grant.
+    pub hubspot_rotation: u8,
+    /// So many of HubSpot's batch reads leave out a record, without a word.
+    pub incomplete_reads: u32,
+    /// Salesforce's duplicate rules: 0 none, 1 allow saving when asked, 2 block.
+    pub duplicate_rules: u8,
 }
 
 /// A scenario.
@@ -101,6 +119,9 @@ pub struct Scenario {
     /// Which uses fail.
     pub faults: Vec<Fault>,
 }
+
+/// Outcomes that meet a limit have numbers from here on.
+const OF_LIMITS: u32 = 1_000;
 
 /// How long steps go on.
 pub const HORIZON_MS: i64 = 90 * 60_000;
@@ -125,6 +146,9 @@ impl Scenario {
             search_lag_ms: 10_000,
             shared_people: false,
             poison: false,
+            hubspot_rotation: 0,
+            incomplete_reads: 0,
+            duplicate_rules: 0,
         };
         Self { seed, habits, horizon_ms: HORIZON_MS, steps: Vec::new(), faults: Vec::new() }
     }
@@ -132,7 +156,7 @@ impl Scenario {
     /// The scenario of a seed.
     pub fn draw(seed: u64) -> Self {
         let dice = Dice::new(seed, 1);
-        let habits = Habits {
+        let mut habits = Habits {
             rotation: u8::try_from(dice.below(3)).unwrap_or_default(),
             unique: *dice.pick(&[0, 0, 1, 2, 3, 3]),
             key_field: *dice.pick(&[0, 0, 1, 1, 2]),
@@ -140,6 +164,7 @@ impl Scenario {
             search_lag_ms: *dice.pick(&[0, 10_000, 45_000]),
             shared_people: dice.percent(20),
             poison: dice.percent(15),
+            ..Self::empty(seed).habits
         };
         let mut steps = opening(&dice);
         let mut next = 0;
@@ -159,10 +184,63 @@ impl Scenario {
             let act = Act::Trespass { tenant, at: (tenant + 1) % TENANTS, crm: *rare.pick(&Crm::ALL) };
             steps.push(Step { at_ms: rare.between(30_000, HORIZON_MS), act });
         }
+        draw_later_additions(seed, &mut habits, &mut steps);
         let count = dice.below(10);
         let faults = (0..count).map(|_| fault(&dice)).collect();
         Self { seed, habits, horizon_ms: HORIZON_MS, steps, faults }
     }
+}
+
+/// What was added after the others, by draws of its own for the same reason.
+fn draw_later_additions(seed: u64, habits: &mut Habits, steps: &mut Vec<Step>) {
+    let dice = Dice::new(seed, 6);
+    habits.hubspot_rotation = *dice.pick(&[0, 0, 0, 0, 1, 2]);
+    habits.incomplete_reads = *dice.pick(&[0, 0, 0, 0, 0, 3]);
+    habits.duplicate_rules = *dice.pick(&[0, 0, 0, 0, 1, 2]);
+    let (tenant, crm) = (dice.below(TENANTS), *dice.pick(&Crm::ALL));
+    if dice.percent(15) {
+        let (at_ms, secs) = (dice.between(30_000, HORIZON_MS - 60_000), dice.between(30, 90));
+        steps.push(Step { at_ms, act: Act::Limit { tenant, crm, secs } });
+        // Outcomes that meet the limit, that come when it was met, and that come towards its end.
+        for (nth, later_ms) in [1_000, 9_000, 25_000].into_iter().enumerate() {
+            let first = OF_LIMITS + u32::try_from(nth).unwrap_or_default();
+            let act = Act::Submit { tenant, crm, first, count: 1, twist: Twist::Plain };
+            steps.push(Step { at_ms: at_ms + later_ms, act });
+        }
+    }
+    if dice.percent(25) {
+        for _ in 0..dice.between(1, 5) {
+            let at_ms = dice.between(30_000, HORIZON_MS);
+            match dice.below(10) {
+                0..4 => steps.extend(erasure(&dice, steps)),
+                4..6 => steps.push(Step { at_ms, act: Act::Sweep }),
+                6..8 => steps.push(Step { at_ms, act: Act::Seal }),
+                _ => steps.push(Step { at_ms, act: Act::Alarms }),
+            }
+        }
+    }
+    if dice.percent(5) {
+        let at_ms = dice.between(30_000, HORIZON_MS - 60_000);
+        steps.push(Step { at_ms, act: Act::Install { tenant, crm } });
+        steps.push(Step { at_ms: at_ms + 5_000, act: Act::Decline { tenant } });
+    }
+}
+
+/// A person is erased while the outcome about them is on its way; perhaps an operator replays what became of it.
+fn erasure(dice: &Dice, steps: &[Step]) -> Vec<Step> {
+    let submits = steps.iter().filter_map(|step| match step.act {
+        Act::Submit { tenant, first, count, .. } => Some((step.at_ms, tenant, first, count)),
+        _ => None,
+    });
+    let submits: Vec<(i64, usize, u32, u32)> = submits.collect();
+    let Some(&(at_ms, tenant, first, count)) = submits.get(dice.below(submits.len())) else { return Vec::new() };
+    let person = first + u32::try_from(dice.below(usize::try_from(count).unwrap_or(1))).unwrap_or_default();
+    let at_ms = at_ms + *dice.pick(&[0, 1_000, 5_000, 60_000, 900_000]);
+    let mut steps = vec![Step { at_ms, act: Act::Erase { tenant, person } }];
+    if dice.percent(40) {
+        steps.push(Step { at_ms: at_ms + dice.between(30_000, 1_800_000), act: Act::Replay { tenant } });
+    }
+    steps
 }
 
 /// Two of three workspaces are connected to begin with.

@@ -4,11 +4,12 @@ use super::desk::Desk;
 use super::fault::{Fault, Kind, Site};
 use super::place::Place;
 use super::planted;
+use super::upkeep;
 use crate::ports::carried;
 use async_trait::async_trait;
 use flows::world::Http;
-use model::Secret;
 use model::refresh::UNANSWERED_SECS;
+use model::{Crm, Secret};
 use providers::http::{Answer, Body, Effect, NoAnswer, Request, Response};
 use std::rc::Rc;
 use stub_crm::{BodyKind, Fate};
@@ -57,7 +58,7 @@ impl Desk {
         self.travel(10, 80).await;
         let deadline_ms = i64::from(request.deadline_ms);
         let Some(fault) = fault else {
-            let answer = carry(&self.place, request, None);
+            let answer = carry(&self.place, request, self.limited(request));
             self.travel(10, 200).await;
             return self.told(Ok(answer));
         };
@@ -95,6 +96,19 @@ impl Desk {
         }
     }
 
+    /// The account's limit is used up for a while: by whom does not matter.
+    fn limited(&self, request: &Request) -> Option<stub_crm::Fault> {
+        let crm = if is_salesforce(request) { Crm::Salesforce } else { Crm::Hubspot };
+        let until_ms = *self.place.limits.borrow().get(&(self.tenant?, crm))?;
+        let left_ms = until_ms - self.place.time.now_ms();
+        if left_ms <= 0 || request.bearer.is_none() {
+            return None;
+        }
+        let retry_after = u32::try_from(left_ms.div_euclid(1_000) + 1).ok();
+        let status = Some(if crm == Crm::Salesforce { 403 } else { 429 });
+        Some(stub_crm::Fault { status, retry_after, ..stub_crm::Fault::default() })
+    }
+
     async fn lost(&self, deadline_ms: i64) -> Answer {
         self.place.time.sleep(deadline_ms).await;
         self.told(Err(NoAnswer::Lost))
@@ -113,13 +127,17 @@ impl Desk {
 }
 
 fn is_of_writes(what: &str) -> bool {
-    !matches!(what, "connect" | "install" | "claim" | "disconnect" | "purge" | "health")
+    !matches!(what, "connect" | "install" | "claim" | "decline" | "disconnect" | "purge" | "health" | "alarms")
+}
+
+fn is_salesforce(request: &Request) -> bool {
+    request.url.contains("salesforce") || request.url.contains("/services/")
 }
 
 /// A status instead of the work or after it, in the words of the CRM that is asked.
 fn worded(request: &Request, fault: Fault) -> stub_crm::Fault {
     let is_token_endpoint = matches!(request.body, Body::Form(_));
-    let is_salesforce = request.url.contains("salesforce") || request.url.contains("/services/");
+    let is_salesforce = is_salesforce(request);
     let plain = |status: u16| stub_crm::Fault { status: Some(status), ..stub_crm::Fault::default() };
     let after = |status: u16| stub_crm::Fault { after: true, ..plain(status) };
     let secs = u32::try_from(1 + fault.extent_ms / 40).unwrap_or(1);
@@ -145,6 +163,9 @@ fn worded(request: &Request, fault: Fault) -> stub_crm::Fault {
 
 /// The request arrives now, whoever still waits for the answer.
 fn carry(place: &Place, request: &Request, fault: Option<stub_crm::Fault>) -> Response {
+    if request.url == upkeep::WEBHOOK_URL {
+        return upkeep::receive(place, request, fault.as_ref());
+    }
     let raw = carried(request);
     let is_poison = matches!(&request.body, Body::Json(text) if text.contains("poison job"));
     let changes = request.effect != Effect::Reads;
