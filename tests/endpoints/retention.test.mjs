@@ -2,6 +2,7 @@
 // real Workers, D1 and R2.
 
 import assert from "node:assert/strict";
+import { createHmac } from "node:crypto";
 import { test } from "node:test";
 import { assertRefused, startConduit } from "./harness.mjs";
 
@@ -20,6 +21,23 @@ const keep = (who, id, daysAgo, extra = {}) => {
   const received_at = Date.now() - daysAgo * day;
   return { insert, message: () => insert("messages", { workspace_id: who.workspace, id, thread_id: "th_1", subject: `subject of ${id}`, body: `body of ${id}`, received_at, ...extra }), attachment: (key) => insert("attachments", { workspace_id: who.workspace, id, message_id: id, object_key: key, file_name: "a.pdf", size_bytes: 3, received_at }) };
 };
+
+/** Each part behind its length in 8 bytes. */
+const frame = (...parts) =>
+  Buffer.concat(
+    parts.flatMap((part) => {
+      const [bytes, length] = [Buffer.from(part), Buffer.alloc(8)];
+      length.writeBigUInt64BE(BigInt(bytes.length));
+      return [length, bytes];
+    }),
+  );
+
+/** `messages.contact_hmac` as schema/README.md tells a host product to make it. */
+function contactHmac(workspace, email) {
+  const hmac = (key, bytes) => createHmac("sha256", key).update(bytes);
+  const own = hmac(Buffer.from(conduit.secrets.PII_HASH_KEY_B64, "base64"), frame("conduit pii v1", workspace)).digest();
+  return hmac(own, frame("email", email.trim().toLowerCase())).digest("base64url");
+}
 
 const events = (name) => conduit.rows("SELECT workspace_id, detail_json FROM audit_events WHERE event = ?1 ORDER BY workspace_id, at", name);
 
@@ -111,10 +129,22 @@ test("a person is erased by the address, which stays nowhere", async () => {
       .bind(`key${n}`, JSON.stringify({ contact: { email } }), Date.now() - 1000 * n)
       .run();
   for (let n = 1; n <= 4; n += 1) await written(n, n % 2 ? "ada@example.com" : "bob@example.com");
+  const r2 = await bucket();
+  for (const [id, email] of [["from_ada", "ADA@example.com "], ["from_bob", "bob@example.com"]]) {
+    const kept = keep(acme, id, 1, { contact_hmac: contactHmac(acme.workspace, email) });
+    await r2.put(`${acme.workspace}/${id}`, "abc");
+    await kept.message();
+    await kept.attachment(`${acme.workspace}/${id}`);
+  }
   for (const email of [undefined, "", "ada", "@x"]) assertRefused(await erase(acme, { email }), 400, "invalid_parameter");
   assertRefused(await conduit.fetch("retention-policy/erase", { method: "POST", token: acme.memberService, json: { email: "ada@example.com" } }), 403, "admin_required");
   const answer = await erase(acme, { email: " Ada@Example.com" });
   assert.deepEqual([answer.status, answer.body.status, answer.body.writes_redacted], [200, "finished", 2], answer.text);
+  const messages = await conduit.rows("SELECT id, body, contact_hmac FROM messages WHERE id LIKE 'from_%' ORDER BY id");
+  assert.deepEqual(messages.map((row) => row.body), [null, "body of from_bob"]);
+  assert.deepEqual(messages.map((row) => row.contact_hmac), [null, contactHmac(acme.workspace, "bob@example.com")]);
+  const files = (await r2.list({ prefix: `${acme.workspace}/from_` })).objects.map(({ key }) => key);
+  assert.deepEqual(files, [`${acme.workspace}/from_bob`]);
   const payloads = await conduit.rows("SELECT payload_json FROM crm_write_log ORDER BY idempotency_key");
   assert.deepEqual(payloads.map((row) => row.payload_json.includes("bob@")), [false, true, false, true]);
   assert.deepEqual((await erase(acme, { email: "ada@example.com" })).body.writes_redacted, 0);
