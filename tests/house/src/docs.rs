@@ -110,3 +110,25 @@ fn every_job_is_in_the_runbook() {
     let jobs = crate::repo::list("cron").into_iter().collect();
     assert_none(&missing(jobs, "docs/runbook.md", &read("docs/runbook.md")));
 }
+
+/// The metrics that a source text names.
+fn metrics(text: &str) -> BTreeSet<String> {
+    let names = text.split('"').filter(|word| word.starts_with("conduit_"));
+    names.map(ToOwned::to_owned).collect()
+}
+
+#[test]
+fn every_metric_is_described_and_every_one_described_is_there() {
+    let source = metrics(&read("shared/flows/src/read_metrics.rs"));
+    assert!(source.contains("conduit_writes_open"), "the scan does not see them: {source:?}");
+    let page = read("docs/observability.md");
+    assert_none(&missing(source.clone(), "docs/observability.md", &page));
+    let gone: Vec<String> =
+        named(&page).into_iter().filter(|name| name.starts_with("conduit_") && !source.contains(name)).collect();
+    assert_none(&gone);
+    // An alert on a metric that is not there never fires.
+    let runbook = read("docs/runbook.md");
+    let alerts = runbook.split('`').filter(|word| word.starts_with("conduit_"));
+    let unknown = alerts.filter_map(|word| word.split('{').next()).filter(|name| !source.contains(*name));
+    assert_none(&unknown.map(ToOwned::to_owned).collect::<Vec<_>>());
+}
