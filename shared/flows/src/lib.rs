@@ -59,6 +59,7 @@ mod install_tokens;
 mod lease;
 mod open_token;
 mod own_account;
+mod page;
 mod park_install;
 mod probe_account;
 mod refresh_token;

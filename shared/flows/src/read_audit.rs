@@ -3,16 +3,14 @@
 
 use crate::authenticate::Caller;
 use crate::seal_audit::seal_workspace;
-use crate::{Error, World};
+use crate::{Error, World, page};
 use crypto::Keyring;
 use model::Timestamp;
 use serde_json::{Value, json};
 use store::audit_chain::{Filter, Stored, list, select_after};
 use store::db::run;
 
-/// A page has at most this many events.
-pub const PAGE_MAX: u32 = 100;
-/// And this many unless asked otherwise.
+/// A page has this many events unless asked otherwise.
 pub const PAGE_DEFAULT: u32 = 50;
 /// A page of an export.
 pub const EXPORTED_PER_PAGE: u32 = 1_000;
@@ -94,24 +92,18 @@ fn view(event: &Stored) -> Value {
 }
 
 fn filter(query: &Query) -> Result<Filter, Error> {
-    let refuse = |name, rule| Error::Parameter { name, rule };
     let time = |text: &Option<String>, name, otherwise| {
         text.as_deref().map_or(Ok(otherwise), |text| {
-            Timestamp::parse(text).ok_or(refuse(name, "must be an ISO-8601 time such as `2026-11-20T09:00:00Z`"))
+            let rule = "must be an ISO-8601 time such as `2026-11-20T09:00:00Z`";
+            Timestamp::parse(text).ok_or(Error::Parameter { name, rule })
         })
     };
-    let limit = query
-        .limit
-        .as_deref()
-        .map_or(Some(PAGE_DEFAULT), |text| text.parse().ok())
-        .filter(|limit| (1..=PAGE_MAX).contains(limit))
-        .ok_or(refuse("limit", "must be a number from 1 to 100"))?;
     Ok(Filter {
         event: query.event.clone(),
         from: time(&query.from, "from", Timestamp(0))?,
         to: time(&query.to, "to", FOR_EVER)?,
         before: query.cursor.as_deref().map(read_place).transpose()?,
-        limit,
+        limit: page::limit(query.limit.as_deref(), PAGE_DEFAULT)?,
     })
 }
 
@@ -122,5 +114,5 @@ fn place(at: Timestamp, id: &str) -> String {
 
 fn read_place(text: &str) -> Result<(Timestamp, String), Error> {
     let place = text.split_once('.').and_then(|(at, id)| Some((Timestamp(at.parse().ok()?), id.to_owned())));
-    place.ok_or(Error::Parameter { name: "cursor", rule: "must be the `next_cursor` of the page before" })
+    place.ok_or(page::not_a_cursor())
 }

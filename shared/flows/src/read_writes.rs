@@ -1,16 +1,14 @@
 //! Reading the write log: one write with its attempts, or a page of writes. Never the payload, which may name a person.
 
 use crate::authenticate::Caller;
-use crate::{Error, World};
+use crate::{Error, World, page};
 use model::write::{ExternalIds, WriteStatus};
 use model::{Crm, Timestamp, WriteId};
 use serde::Serialize;
 use serde_json::Value;
 use store::writes::{self, Attempt, Filter, Position, Write};
 
-/// A page has at most this many writes.
-pub const PAGE_MAX: u32 = 100;
-/// A page has this many unless asked otherwise.
+/// A page has this many writes unless asked otherwise.
 pub const PAGE_DEFAULT: u32 = 25;
 
 /// A write as the API shows it. Times are ISO-8601.
@@ -208,17 +206,8 @@ fn filter(query: &Query) -> Result<Filter, Error> {
         Some("true") => true,
         Some(_) => return Err(refuse("permanent_failure", "must be `true` or `false`")),
     };
-    let limit = query
-        .limit
-        .as_deref()
-        .map_or(Some(PAGE_DEFAULT), |text| text.parse().ok())
-        .filter(|limit| (1..=PAGE_MAX).contains(limit))
-        .ok_or(refuse("limit", "must be a number from 1 to 100"))?;
-    let after = query
-        .cursor
-        .as_deref()
-        .map(|text| position(text).ok_or(refuse("cursor", "must be the `next_cursor` of the page before")))
-        .transpose()?;
+    let limit = page::limit(query.limit.as_deref(), PAGE_DEFAULT)?;
+    let after = query.cursor.as_deref().map(|text| position(text).ok_or(page::not_a_cursor())).transpose()?;
     Ok(Filter {
         crm,
         status: if dead { Some(WriteStatus::PermanentFailure) } else { status },

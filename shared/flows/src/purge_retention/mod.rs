@@ -21,6 +21,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use store::retention::list_due;
 use store::{Db, DbError, retention_policies, workspaces};
+use workspace::WorkspacePurge;
 
 /// Of a run's queries, for erasures: a long one must not keep the purge.
 const QUERIES_FOR_ERASURES: u32 = 250;
@@ -143,7 +144,9 @@ async fn purge_page(
         let tenant = world.tenant(&due.workspace_id, shard)?;
         let cutoffs = policy(&due.workspace_id).cutoffs(world.now);
         report.workspaces += 1;
-        match workspace::purge(world, &tenant, objects, &cutoffs, &due, allowance, report).await {
+        let purge =
+            WorkspacePurge { world, tenant: &tenant, objects, allowance: &mut *allowance, report: &mut *report };
+        match purge.run(&cutoffs, &due).await {
             Ok(true) => {}
             Ok(false) => {
                 report.unfinished = true;
