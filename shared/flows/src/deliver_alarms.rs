@@ -21,12 +21,6 @@ const DEADLINE_MS: u32 = 10_000;
 /// So many failures in a row end the run: the receiver is down, and the others need not be tried.
 const FAILURES_MAX: u32 = 3;
 
-/// Alarms are kept so long.
-const KEPT_SECS: i64 = 30 * 86_400;
-
-/// Rows removed per shard and run.
-const REMOVED_MAX: u32 = 500;
-
 /// What a run did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Delivered {
@@ -48,7 +42,7 @@ struct Receiver<'a> {
     secret: &'a Secret<String>,
 }
 
-/// One run. Without a webhook the alarms are only kept.
+/// One run. Without a webhook the alarms are only kept, until `purge_retention` deletes them.
 pub async fn deliver_alarms(world: &World<'_>) -> Result<Delivered, Error> {
     let receiver = receiver(world)?;
     let mut report = Delivered::default();
@@ -59,8 +53,7 @@ pub async fn deliver_alarms(world: &World<'_>) -> Result<Delivered, Error> {
             Some(receiver) => deliver(world, db, receiver, &mut failures, &mut report).await,
             None => db::run(db, alarms::keep_only(world.now)).await.map(|_| ()).map_err(Error::Db),
         };
-        let removed = db::run(db, alarms::delete_old(world.now.plus_secs(-KEPT_SECS), REMOVED_MAX)).await;
-        if let Err(error) = done.and(removed.map(|_| ()).map_err(Error::Db)) {
+        if let Err(error) = done {
             // The other shards must not wait for this one.
             world.log.event("shard_failed", &[("shard", &shard), ("code", error.code())]);
             report.shards_failed += 1;

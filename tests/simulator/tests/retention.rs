@@ -359,6 +359,14 @@ fn what_is_spent_goes_a_day_or_a_month_after_its_time() {
     sim.sleep_secs(601);
     assert_eq!(purge(&sim, &bucket).states, 1);
     assert!(column(&sim, "oauth_states", "state_hash").is_empty());
+
+    // An alarm, whether it was told or not: here in the second shard, whose slice is another one.
+    let raise = "INSERT INTO alarms (workspace_id, id, kind, payload_json, created_at) VALUES ('ws_acme', 'al_1', 'crm.writes_failed', '{}', ?1)";
+    block_on(store::db::run(&sim.ports.shard, Statement::new(raise, [sim.now().into()]))).unwrap();
+    sim.sleep_secs(30 * 86_400);
+    assert_eq!(purge(&sim, &bucket).alarms, 0, "a month is not past");
+    sim.sleep_secs(1);
+    assert_eq!(purge(&sim, &bucket).alarms, 1);
 }
 
 #[test]
