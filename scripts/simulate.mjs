@@ -1,7 +1,7 @@
 // npm run simulate: the simulator (tests/simulator), compiled with optimisation because it runs for thousands of seeds.
 //
 //   npm run simulate -- --seeds N [--from S] [--json FILE]
-//   npm run simulate -- --day [CONNECTIONS] [WRITES]         a day of 2,000 connections and 200,000 writes (examples/day.rs)
+//   npm run simulate -- --day [CONNECTIONS] [WRITES]         a day of 2,000 connections and 200,000 writes (examples/day)
 
 import { spawn } from "node:child_process";
 import { root, toolEnv } from "./repo.mjs";

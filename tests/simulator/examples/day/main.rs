@@ -19,21 +19,30 @@
     reason = "a measure: it fails by a panic and prints what it found"
 )]
 
+mod check;
+
+use async_trait::async_trait;
+use crypto::Keyring;
+use crypto::pii::PiiMaster;
 use flows::authenticate::Caller;
 use flows::check_health::{Checked, check_health};
 use flows::process_writes::{HubSpot, Salesforce, process_writes};
+use flows::purge_installs::purge_installs;
+use flows::purge_retention::{PurgeKeys, purge_retention};
 use flows::reconcile_connections::reconcile_connections;
 use flows::reconcile_crm_writes::reconcile_crm_writes;
+use flows::remove_attachments::{Objects, ObjectsUnavailable};
+use flows::seal_audit::seal_audit;
 use flows::start_oauth::Start;
 use flows::submit_writes::submit_writes;
 use model::connection::ConnectionKey;
 use model::doorbell::Doorbell;
-use model::{Crm, Health, Role, Timestamp, WorkspaceId};
+use model::health::CheckRound;
+use model::{Crm, Health, Role, Secret, Timestamp, WorkspaceId};
 use pollster::block_on;
 use serde_json::{Value, json};
 use simulator::{Browser, Fault, Port, Sim, workspace};
 use std::collections::BTreeMap;
-use store::Statement;
 use stub_db::Counters;
 
 const DAY_MINUTES: usize = 24 * 60;
@@ -41,6 +50,27 @@ const DAY_MINUTES: usize = 24 * 60;
 const REFUSING: std::ops::Range<usize> = 600..960;
 /// Every write is final this long after its last obstacle, whatever was lost.
 const BOUND_SECS: i64 = 2 * 3_600;
+
+/// The ticks of the nightly purge: at night every state of the day before is spent.
+const PURGES: [usize; 4] = [1_600, 1_660, 1_690, 1_720];
+
+/// No attachments are kept.
+struct EmptyBucket;
+
+#[async_trait(?Send)]
+impl Objects for EmptyBucket {
+    async fn remove(&self, _: &[&str]) -> Result<(), ObjectsUnavailable> {
+        Ok(())
+    }
+}
+
+fn key(letter: &str) -> Secret<String> {
+    Secret::new(format!("{}=", letter.repeat(43)))
+}
+
+fn audit_keys() -> Keyring {
+    Keyring::from_base64(&key("E"), None).ok().unwrap()
+}
 
 struct Connection {
     caller: Caller,
@@ -153,6 +183,19 @@ impl Day {
                 u64::from(block_on(reconcile_crm_writes(&sim.world())).unwrap().writes.due)
             });
             self.hear();
+            let keys = audit_keys();
+            self.job("seal-audit", |sim| u64::from(block_on(seal_audit(&sim.world(), &keys)).unwrap().sealed));
+        }
+        if minute % 60 == 23 {
+            self.job("purge-installs", |sim| u64::from(block_on(purge_installs(&sim.world())).unwrap().sessions));
+        }
+        if PURGES.contains(&minute) {
+            let keys = PurgeKeys { audit: audit_keys(), pii: PiiMaster::from_base64(&key("I")).ok().unwrap() };
+            self.job("purge-retention", |sim| {
+                let report = block_on(purge_retention(&sim.world(), &EmptyBucket, &keys)).unwrap();
+                assert_eq!((report.chains_broken, report.workspaces_failed), (0, 0), "{report:?}");
+                u64::from(report.states)
+            });
         }
         self.check_rounds();
         self.sim.ports.log.borrow_mut().clear();
@@ -212,12 +255,22 @@ impl Day {
 
     fn check_rounds(&mut self) {
         for round in self.sim.ports.hear_checks() {
-            for (workspace_id, crm) in round.connections {
+            for (workspace_id, crm) in round.connections.clone() {
                 self.plan_fault();
                 let key = ConnectionKey { workspace_id: workspace_id.clone(), shard: round.shard.clone(), crm };
-                if let Ok(Checked::As(health)) = block_on(check_health(&self.sim.world(), &key)) {
-                    self.checks.entry((workspace_id, crm)).or_default().push((self.sim.now(), health));
-                }
+                let again_secs = match block_on(check_health(&self.sim.world(), &key)) {
+                    Ok(Checked::As(health)) => {
+                        self.checks.entry((workspace_id, crm)).or_default().push((self.sim.now(), health));
+                        continue;
+                    }
+                    Ok(Checked::NotDue | Checked::AtRest) => continue,
+                    // The message is handed back to the queue, as the Worker does.
+                    Ok(Checked::Later(secs)) => secs,
+                    Err(_) => 60,
+                };
+                let again = CheckRound { connections: vec![(workspace_id, crm)], ..round.clone() };
+                let at = self.sim.now().plus_secs(i64::from(again_secs));
+                self.sim.ports.checks.borrow_mut().push((at, again));
             }
         }
     }
@@ -233,121 +286,6 @@ impl Day {
         cost.statements += statements;
         cost.rows += after.rows_returned - before.rows_returned;
         cost.most_statements = cost.most_statements.max(statements);
-    }
-
-    fn rows(&self, sql: &'static str) -> Vec<serde_json::Map<String, Value>> {
-        block_on(store::db::run(&self.sim.ports.db, Statement::new(sql, []))).unwrap().rows
-    }
-
-    fn check(&self, start: Timestamp) {
-        for (name, cost) in &self.costs {
-            let each = |sum: u64| sum as f64 / cost.runs as f64;
-            println!(
-                "{name}: {} runs; a run found {:.1}, took {:.1} queries ({} at most) and {:.1} rows as answers",
-                cost.runs,
-                each(cost.found),
-                each(cost.statements),
-                cost.most_statements,
-                each(cost.rows)
-            );
-        }
-        let calls = self.sim.ports.used(Port::Http);
-        println!(
-            "{calls} calls to the CRMs, {} lost ({:.1} %)",
-            self.faults,
-            self.faults as f64 * 100.0 / calls as f64
-        );
-        self.check_writes(start);
-        self.check_health();
-    }
-
-    fn check_writes(&self, start: Timestamp) {
-        for row in self.rows("SELECT status, COUNT(*) AS n, MAX(retry_count) AS tries FROM crm_write_log GROUP BY 1") {
-            println!("writes {row:?}");
-        }
-        let submitted: usize = self.connections.iter().map(|connection| connection.submitted).sum();
-        let all = self.rows(
-            "SELECT COUNT(*) AS n, SUM(status = 'succeeded') AS ok, MAX(retry_count) AS tries FROM crm_write_log",
-        );
-        assert_eq!(all[0]["n"].as_u64(), Some(submitted as u64), "none is lost");
-        assert_eq!(all[0]["ok"].as_u64(), Some(submitted as u64), "every write is settled, and arrived");
-        assert!(all[0]["tries"].as_u64().unwrap() <= 8, "within its attempts");
-        // Held up by the refusal: those of HubSpot connections, submitted while these were in error.
-        let ages = self.rows(
-            "SELECT crm, (updated_at - created_at) / 1000 AS age, created_at FROM crm_write_log ORDER BY age DESC LIMIT 200000",
-        );
-        let (from, to) = (REFUSING.start as i64 * 60, (REFUSING.end as i64 + 60) * 60);
-        let mut free: Vec<i64> = Vec::new();
-        for row in &ages {
-            let (age, created) =
-                (row["age"].as_i64().unwrap(), (row["created_at"].as_i64().unwrap() - start.0) / 1_000);
-            let held = row["crm"] == "hubspot" && created < to && created + age > from;
-            if held {
-                assert!(created + age <= to + BOUND_SECS, "settled {age} s after it was submitted at {created}");
-            } else {
-                assert!(age <= BOUND_SECS, "settled {age} s after it was submitted");
-                free.push(age);
-            }
-        }
-        free.sort_unstable();
-        let at = |percent: usize| free[(free.len() - 1) * percent / 100];
-        println!("settled after {} s (median), {} s (99 %), {} s (longest)", at(50), at(99), at(100));
-        for object in ["contacts", "tasks", "Lead", "Task"] {
-            let path = format!("ledger?effects=false&object={object}");
-            println!("{object}: {}", self.sim.ports.stand_in(&path)["totals"]);
-        }
-    }
-
-    fn check_health(&self) {
-        assert_eq!(self.checks.len(), self.connections.len(), "every connection was checked");
-        let (mut fewest, mut longest, mut warnings, mut total, mut changes) = (usize::MAX, 0, 0, 0, 0);
-        let (from, to) = (self.refused[0], self.refused[1]);
-        for ((workspace_id, crm), checks) in &self.checks {
-            fewest = fewest.min(checks.len());
-            total += checks.len();
-            warnings += checks.iter().filter(|(_, health)| *health == Health::Warning).count();
-            changes += u64::from(checks[0].1 != Health::Ok);
-            for pair in checks.windows(2) {
-                changes += u64::from(pair[0].1 != pair[1].1);
-                longest = longest.max((pair[1].0.0 - pair[0].0.0) / 1_000);
-            }
-            let refused: Vec<Health> =
-                checks.iter().filter(|(at, _)| (from.0..to.0).contains(&at.0)).map(|(_, health)| *health).collect();
-            if *crm == Crm::Hubspot {
-                // Of the six some may be calls that were lost: these neither count nor clear. The third refusal is the error,
-                // and it lasts as long as they do.
-                let given_up = refused.iter().position(|health| *health == Health::Error).expect("it is given up");
-                let (before, after) = refused.split_at(given_up);
-                assert!(
-                    given_up >= 2 && before.iter().all(|health| *health == Health::Warning),
-                    "{workspace_id}: {refused:?}"
-                );
-                assert!(after.iter().all(|health| *health == Health::Error), "{workspace_id}: {refused:?}");
-            } else {
-                assert!(!checks.iter().any(|(_, health)| *health == Health::Error), "{workspace_id}: nothing lasted");
-            }
-            let recovered = checks.iter().find(|(at, health)| *at >= to && *health == Health::Ok);
-            assert!(recovered.is_some_and(|(at, _)| at.0 <= to.plus_secs(3 * 3_600).0), "{workspace_id} recovered");
-        }
-        println!(
-            "{total} checks, {fewest} of a connection at least, {longest} s between two at most, {warnings} warnings"
-        );
-        assert!(fewest >= 26 && longest <= 4_200, "each connection is checked each hour");
-        let errors = self.rows("SELECT COUNT(*) AS n FROM crm_connections WHERE status <> 'connected'");
-        assert_eq!(errors[0]["n"].as_u64(), Some(0), "every connection is well at the end");
-        let audited = self.rows("SELECT COUNT(*) AS n FROM audit_events WHERE event = 'connection_health_changed'");
-        assert_eq!(audited[0]["n"].as_u64(), Some(changes), "each change of a health is audited, and nothing else");
-        for row in self
-            .rows("SELECT event, COUNT(*) AS n FROM audit_events WHERE event LIKE 'connection_%' GROUP BY 1 ORDER BY 1")
-        {
-            println!("audited: {} {}", row["event"], row["n"]);
-        }
-        let hubspot = self.connections.iter().filter(|connection| connection.key.crm == Crm::Hubspot).count() as u64;
-        let marked = self.rows(
-            "SELECT SUM(event = 'connection_failed') AS failed, SUM(event = 'connection_restored') AS restored FROM audit_events",
-        );
-        assert_eq!(marked[0]["failed"].as_u64(), Some(hubspot), "each HubSpot connection was given up once");
-        assert_eq!(marked[0]["restored"].as_u64(), Some(hubspot), "and came back once");
     }
 }
 
