@@ -227,27 +227,30 @@ impl Place {
         }
     }
 
-    /// Ends the run: what is left of tasks and gates would keep the place alive for ever.
+    /// Ends the run. A gate that was killed while others waited for it holds itself, and with it the place: what is large is
+    /// taken out.
     pub fn dismantle(&self) {
         self.gates.borrow_mut().clear();
         self.time.clear();
+        self.crm.replace(StubCrm::new(Config::default()));
+        self.databases.iter().for_each(give_back);
     }
 }
 
-/// A database without a row; those that no place holds any more are used again.
+thread_local! {
+    /// Databases that no place uses.
+    static FREE: RefCell<Vec<Rc<SqliteDb>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A database without a row, used before or new.
 fn empty_database() -> Rc<SqliteDb> {
-    thread_local! {
-        static POOL: RefCell<Vec<Rc<SqliteDb>>> = const { RefCell::new(Vec::new()) };
-    }
-    POOL.with_borrow_mut(|pool| {
-        if let Some(free) = pool.iter().find(|database| Rc::strong_count(database) == 1) {
-            free.empty();
-            return Rc::clone(free);
-        }
-        let fresh = Rc::new(SqliteDb::in_memory());
-        pool.push(Rc::clone(&fresh));
-        fresh
-    })
+    let free = FREE.with_borrow_mut(Vec::pop);
+    free.unwrap_or_else(|| Rc::new(SqliteDb::in_memory()))
+}
+
+fn give_back(database: &Rc<SqliteDb>) {
+    database.empty();
+    FREE.with_borrow_mut(|free| free.push(Rc::clone(database)));
 }
 
 fn settings(dry_run: bool) -> Settings {

@@ -65,11 +65,15 @@ pub enum Bug {
     RateLimitIgnored,
     InstallKeepsTokens,
     DeadLetterWithoutReason,
+    DeadLetterNotTold,
+    ErasedPayloadKept,
+    ErasedAlthoughInDoubt,
+    AttachmentForgotten,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 34] = [
         Self::BlindRetryOnTimeout,
         Self::TimeoutTakenForNotSent,
         Self::ServerErrorTakenForNotDone,
@@ -100,6 +104,10 @@ impl Bug {
         Self::RateLimitIgnored,
         Self::InstallKeepsTokens,
         Self::DeadLetterWithoutReason,
+        Self::DeadLetterNotTold,
+        Self::ErasedPayloadKept,
+        Self::ErasedAlthoughInDoubt,
+        Self::AttachmentForgotten,
     ];
 }
 
@@ -191,6 +199,7 @@ pub fn bend_statements(desk: &Desk, statements: &mut [Statement]) {
         let is_event = sql.contains("INTO audit_events");
         let belongs_to = |table: &str| at > 0 && statements[at - 1].sql.contains(table);
         let drop_it = match bug {
+            Bug::DeadLetterNotTold => sql.contains("INSERT INTO alarms"),
             Bug::NoAttemptRow => sql.contains("INSERT INTO crm_write_attempts"),
             Bug::AuditOfWritesMissing => is_event && belongs_to("UPDATE crm_write_log"),
             Bug::AuditOfConnectionsMissing => is_event && belongs_to(" crm_connections"),

@@ -13,6 +13,7 @@ pub struct Swap {
 pub fn of(bug: Bug) -> Vec<Swap> {
     let mut swaps = of_writes(bug);
     swaps.extend(of_owners(bug));
+    swaps.extend(of_upkeep(bug));
     swaps
 }
 
@@ -129,6 +130,23 @@ fn of_owners(bug: Bug) -> Vec<Swap> {
             },
             Swap { of: "UPDATE pending_installs SET status = 'claimed'", from: "claimed_at = ?4,", to: "" },
         ],
+        _ => Vec::new(),
+    }
+}
+
+/// In what ends: erasures, the audit's seal.
+fn of_upkeep(bug: Bug) -> Vec<Swap> {
+    match bug {
+        Bug::ErasedPayloadKept => one(
+            "permanent_failure = (status <> 'succeeded')",
+            "SET payload_json = ?3, response_json = NULL",
+            "SET response_json = NULL",
+        ),
+        Bug::ErasedAlthoughInDoubt => one(
+            "error_class = 'mapping', error_code = 'erased'",
+            "('planned', 'failed') AND in_doubt = 0",
+            "('planned', 'failed', 'unknown')",
+        ),
         _ => Vec::new(),
     }
 }

@@ -3,6 +3,7 @@
 
 use super::desk::Desk;
 use super::place::{Place, caller};
+use super::planted::{self, Bug};
 use super::scenario::{Act, TENANTS};
 use super::watch::{self, WriteRow};
 use crate::BEGINNING;
@@ -139,6 +140,10 @@ impl Objects for Desk {
         let fails = |place: &Place| !place.is_calm.get() && place.chance.percent(10);
         if fails(&self.place) {
             return away();
+        }
+        if self.place.bug == Some(Bug::AttachmentForgotten) {
+            planted::bend();
+            return Ok(());
         }
         for key in keys {
             self.place.household.bucket.borrow_mut().remove(*key);
