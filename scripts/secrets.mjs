@@ -14,7 +14,7 @@ const word = () => randomBytes(24).toString("base64url");
 /** Name to what makes a local value. */
 export const secrets = {
   TOKEN_ENC_KEY_B64: key, // seals tokens: AES-256-GCM, current key
-  STATE_ENC_KEY_B64: key, // seals PKCE verifiers, so that an OAuth start cannot open tokens
+  STATE_MAC_KEY_B64: key, // makes PKCE verifiers of states; an OAuth start holds it, and cannot open tokens
   AUDIT_MAC_KEY_B64: key, // seals the ends of the audit chains
   PII_HASH_KEY_B64: key, // HMAC of e-mail addresses and telephone numbers
   JWT_HS256_SECRET: key, // shared with the host product, which signs API tokens with it

@@ -131,7 +131,7 @@ async function fill(conduit, from, to) {
     [`${events("of_")} WHERE i % 10 = 0`, (eventsAt += 1000)],
     [`INSERT INTO messages (workspace_id, id, thread_id, body, received_at) SELECT ${ofWorkspace}, 'ms_' || i, 'th', 'text', ?3 FROM n`, now],
     [`INSERT INTO attachments (workspace_id, id, message_id, object_key, size_bytes, received_at) SELECT ${ofWorkspace}, 'at_' || i, 'ms_' || i, 'k' || i, 1, ?3 FROM n`, now],
-    [`INSERT INTO oauth_states (state_hash, crm, flow, browser_hash, verifier_sealed, created_at, expires_at) SELECT 'st' || i, 'hubspot', 'install', 'b', 'v', ?3, ?3 FROM n`, now],
+    [`INSERT INTO oauth_states (state_hash, crm, flow, browser_hash, created_at, expires_at) SELECT 'st' || i, 'hubspot', 'install', 'b', ?3, ?3 FROM n`, now],
     [`INSERT INTO connect_sessions (link_hash, workspace_id, user_id, confined, minted_by, page, created_at, link_expires_at, expires_at) SELECT 'li' || i, ${ofWorkspace}, 'us_x', 0, 'us_x', 'claim', ?3, ?3, ?3 FROM n`, now],
     [`INSERT INTO pending_installs (${installColumns}) SELECT 'in_' || i, 'hubspot', 'claimed', 'a' || i, '[]', 1, 'h', 'browser', ?3, ?3, ?3, ?3 FROM n`, now],
     [`INSERT INTO install_events (install_id, at, event, detail_json, request_id) SELECT 'in_' || i, ?3, 'install_claimed', '{}', 'r' FROM n`, now],
@@ -156,7 +156,7 @@ async function makeDue(db) {
   await db.batch([
     insert(`INSERT INTO alarms (workspace_id, id, kind, payload_json, created_at, delivered_at) SELECT ${ofWorkspace}, 'old_' || i, 'crm.writes_failed', '{}', ?3, ?3 FROM n`, now - 40 * dayMs),
     insert(`INSERT INTO messages (workspace_id, id, thread_id, body, received_at) SELECT ${ofWorkspace}, 'old_' || i, 'th', 'text', ?3 FROM n WHERE i % ${workspaces} < ${purged}`, now - 4000 * dayMs),
-    insert(`INSERT INTO oauth_states (state_hash, crm, flow, browser_hash, verifier_sealed, created_at, expires_at) SELECT 'old' || i, 'hubspot', 'install', 'b', 'v', ?3, ?3 FROM n`, now - 40 * dayMs),
+    insert(`INSERT INTO oauth_states (state_hash, crm, flow, browser_hash, created_at, expires_at) SELECT 'old' || i, 'hubspot', 'install', 'b', ?3, ?3 FROM n`, now - 40 * dayMs),
     insert(`INSERT INTO connect_sessions (link_hash, workspace_id, user_id, confined, minted_by, page, created_at, link_expires_at, expires_at) SELECT 'old' || i, ${ofWorkspace}, 'us_x', 0, 'us_x', 'claim', ?3, ?3, ?3 FROM n`, now - 40 * dayMs),
     insert(`INSERT INTO pending_installs (${installColumns}) SELECT 'in_old' || i, 'hubspot', 'claimed', 'old' || i, '[]', 1, 'h', 'browser', ?3, ?3, ?3, ?3 FROM n`, now - 400 * dayMs),
     insert(events("new_"), (eventsAt += 1000)),

@@ -25,20 +25,17 @@ pub enum Column {
     AccessToken,
     /// The refresh token of a connection or pending install.
     RefreshToken,
-    /// The PKCE verifier of an OAuth state.
-    PkceVerifier,
 }
 
 impl Column {
     /// Every column, in a fixed order.
-    pub const ALL: [Self; 3] = [Self::AccessToken, Self::RefreshToken, Self::PkceVerifier];
+    pub const ALL: [Self; 2] = [Self::AccessToken, Self::RefreshToken];
 
     /// The name in the AAD. Frozen: another text would make every sealed value of the column unreadable.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::AccessToken => "access_token",
             Self::RefreshToken => "refresh_token",
-            Self::PkceVerifier => "pkce_verifier",
         }
     }
 }

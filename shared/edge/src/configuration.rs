@@ -89,7 +89,7 @@ pub fn token_keys(text: Text<'_>) -> Result<Option<Keyring>, Error> {
 
 /// The keys that open what a flow in progress keeps.
 pub fn state_keys(text: Text<'_>) -> Result<Option<Keyring>, Error> {
-    keyring(text, "STATE_ENC_KEY_B64", None)
+    keyring(text, "STATE_MAC_KEY_B64", None)
 }
 
 /// The keys that seal the ends of audit chains: for the Workers that write or check them.
@@ -200,13 +200,13 @@ mod tests {
             (vec![("TOKEN_ENC_KEY_B64", "short")], "TOKEN_ENC_KEY_B64"),
             (vec![("TOKEN_ENC_KEY_B64", KEY), ("TOKEN_ENC_KEY_PREVIOUS_B64", "x")], "TOKEN_ENC_KEY_PREVIOUS_B64"),
             (vec![("TOKEN_ENC_KEY_B64", KEY), ("TOKEN_ENC_KEY_PREVIOUS_B64", KEY)], "TOKEN_ENC_KEY_PREVIOUS_B64"),
-            (vec![("STATE_ENC_KEY_B64", "AAAA")], "STATE_ENC_KEY_B64"),
+            (vec![("STATE_MAC_KEY_B64", "AAAA")], "STATE_MAC_KEY_B64"),
             (vec![("JWT_HS256_SECRET", "too short")], "JWT_HS256_SECRET"),
             (vec![("HUBSPOT_CLIENT_ID", "id")], "PUBLIC_ORIGIN"),
         ] {
             assert_eq!(with(&pairs).err(), Some(Error::SecretMissing(name)));
         }
-        let good = [("TOKEN_ENC_KEY_B64", KEY), ("TOKEN_ENC_KEY_PREVIOUS_B64", OTHER), ("STATE_ENC_KEY_B64", OTHER)];
+        let good = [("TOKEN_ENC_KEY_B64", KEY), ("TOKEN_ENC_KEY_PREVIOUS_B64", OTHER), ("STATE_MAC_KEY_B64", OTHER)];
         let it = with(&good).unwrap();
         assert!(it.keys.tokens.is_some() && it.keys.states.is_some());
     }

@@ -6,7 +6,7 @@
 use crate::start_oauth::{Minting, mint};
 use crate::{Error, World};
 use crypto::state::{BrowserCookie, StateToken};
-use model::{Crm, Secret};
+use model::Crm;
 use providers::hubspot::hosts::{may_carry_state, return_url};
 
 /// Where the browser is sent, and what it must bring back.
@@ -24,8 +24,7 @@ pub async fn authorize_install(world: &World<'_>, asked: Option<&str>) -> Result
         return Err(Error::ReturnUrlRefused);
     }
     let state = StateToken::mint(world.random)?;
-    let verifier = Secret::new(String::new());
-    let new = Minting { crm: Crm::Hubspot, caller: None, verifier: &verifier, return_to: None, login_host: None };
+    let new = Minting { crm: Crm::Hubspot, caller: None, verifier_key_id: None, return_to: None, login_host: None };
     let (browser_cookie, _) = mint(world, &state, new).await?;
     let joint = if asked.contains('?') { '&' } else { '?' };
     let location = world.browser_url(format!("{asked}{joint}state={}", state.as_str()));

@@ -19,9 +19,8 @@ use crate::own_account::{Refused, read_both};
 pub use crate::park_install::Parked;
 use crate::park_install::park;
 use crate::read_session::read_session;
-use crate::start_oauth::STATE_SCOPE;
 use crate::{Error, World, audit};
-use crypto::{Aad, Column, vault};
+use crypto::pkce;
 use model::connection::ConnectionKey;
 use model::install::Proof;
 use model::oauth::Flow;
@@ -121,13 +120,13 @@ async fn route(world: &World<'_>, crm: Crm, callback: &Callback) -> Result<Ended
     {
         return Ok(Ended::Parked(stateless(world, crm, callback, url).await?));
     }
-    let (state_hash, consumed) = consume(world, crm, callback).await?;
+    let (state, consumed) = consume(world, crm, callback).await?;
     let unfinished = |error| Unfinished { error, return_to: consumed.return_to.clone(), flow: Some(consumed.flow) };
     // Ten minutes may have passed: who has lost the role since connects nothing, and no code is exchanged for them.
     if consumed.flow == Flow::Connect && !consumed.role.is_some_and(Role::may_administer) {
         return Err(unfinished(Error::AdminRequired));
     }
-    let granted = exchanged(world, crm, callback, &state_hash, &consumed).await.map_err(unfinished)?;
+    let granted = exchanged(world, crm, callback, state, &consumed).await.map_err(unfinished)?;
     let ended = match (consumed.flow, &consumed.workspace_id, &consumed.shard) {
         (Flow::Connect, Some(workspace_id), Some(shard)) => {
             let key = ConnectionKey { workspace_id: workspace_id.clone(), shard: shard.clone(), crm };
@@ -140,7 +139,7 @@ async fn route(world: &World<'_>, crm: Crm, callback: &Callback) -> Result<Ended
 }
 
 /// Step 1.
-async fn consume(world: &World<'_>, crm: Crm, callback: &Callback) -> Result<(String, Consumed), Error> {
+async fn consume<'a>(world: &World<'_>, crm: Crm, callback: &'a Callback) -> Result<(&'a str, Consumed), Error> {
     let state = callback.state.as_deref().ok_or(Error::StateMissing)?;
     let state_hash = crypto::state::hash(state);
     let browser_hash = crypto::state::hash_cookie(callback.browser_cookie.as_deref().unwrap_or_default());
@@ -151,7 +150,7 @@ async fn consume(world: &World<'_>, crm: Crm, callback: &Callback) -> Result<(St
         Unusable::Expired => Error::StateExpired,
         Unusable::ForeignBrowser => Error::StateForeignBrowser,
     })?;
-    Ok((state_hash, consumed))
+    Ok((state, consumed))
 }
 
 /// An error beside a code is an error: nothing is exchanged.
@@ -167,15 +166,19 @@ async fn exchanged(
     world: &World<'_>,
     crm: Crm,
     callback: &Callback,
-    state_hash: &str,
+    state: &str,
     consumed: &Consumed,
 ) -> Result<Granted, Error> {
     let code = code(crm, callback)?;
-    let aad = Aad { scope: STATE_SCOPE, connection: state_hash, column: Column::PkceVerifier, generation: 0 };
-    let verifier = vault::open(world.state_keys()?, &aad, &consumed.verifier_sealed).map_err(|_| Error::Unsealable)?;
-    // Empty: HubSpot's marketplace made the authorize request, without a challenge of ours.
-    let grant =
-        if verifier.expose().is_empty() { Grant::InstallCode(code) } else { Grant::Code { code, verifier: &verifier } };
+    let verifier;
+    let grant = match &consumed.verifier_key_id {
+        Some(key_id) => {
+            verifier = pkce::verifier(world.state_keys()?, key_id, state).ok_or(Error::StateUnknown)?;
+            Grant::Code { code, verifier: &verifier }
+        }
+        // HubSpot's marketplace made the authorize request, without a challenge of ours.
+        None => Grant::InstallCode(code),
+    };
     exchange(world, crm, &grant, consumed.login_host.as_deref()).await
 }
 

@@ -1,14 +1,14 @@
 //! Starting an OAuth flow: an administrator is sent to the CRM's consent page.
 //!
 //! The state is 256 random bits of which only the hash is stored; it lives ten minutes, is bound to the browser by a cookie
-//! of its own, and carries the PKCE verifier sealed. RFC 6749 section 10.12, RFC 7636, RFC 9700 section 4.7.
+//! of its own, and the PKCE verifier is made of it. RFC 6749 section 10.12, RFC 7636, RFC 9700 section 4.7.
 
 use crate::authenticate::Caller;
 use crate::{Error, World, return_to};
+use crypto::pkce;
 use crypto::state::{BrowserCookie, StateToken};
-use crypto::{Aad, Column, pkce, vault};
 use model::oauth::{Flow, STATE_LIFE_SECS};
-use model::{Crm, Secret, Timestamp};
+use model::{Crm, Timestamp};
 use providers::oauth::AuthorizeRequest;
 use providers::{Provider, provider};
 use store::db::run;
@@ -33,9 +33,6 @@ pub struct Started {
     pub expires_at: Timestamp,
 }
 
-/// The scope under which a state's verifier is sealed: its row has no workspace of its own to be bound to.
-pub(crate) const STATE_SCOPE: &str = "oauth_states";
-
 /// Starts a connect flow. One write to the directory.
 pub async fn start_oauth(world: &World<'_>, caller: &Caller, crm: Crm, start: &Start) -> Result<Started, Error> {
     caller.require_admin()?;
@@ -53,7 +50,9 @@ pub(crate) async fn begin(
     let return_to = start.return_to.as_deref().map(|url| return_to::check(world.settings, url)).transpose()?;
 
     let state = StateToken::mint(world.random)?;
-    let verifier = pkce::verifier(world.random)?;
+    let keys = world.state_keys()?;
+    let key_id = keys.current_id();
+    let verifier = pkce::verifier(keys, key_id, state.as_str()).ok_or(Error::StateUnknown)?;
     let authorize_url = provider(crm)
         .authorize_url(
             app,
@@ -64,7 +63,8 @@ pub(crate) async fn begin(
             },
         )
         .map_err(|_| Error::LoginHostRefused)?;
-    let new = Minting { crm, caller, verifier: &verifier, return_to, login_host: start.login_host.as_deref() };
+    let new =
+        Minting { crm, caller, verifier_key_id: Some(key_id), return_to, login_host: start.login_host.as_deref() };
     let (browser_cookie, expires_at) = mint(world, &state, new).await?;
     Ok(Started { authorize_url: world.browser_url(authorize_url), browser_cookie, expires_at })
 }
@@ -74,8 +74,8 @@ pub(crate) struct Minting<'a> {
     pub(crate) crm: Crm,
     /// None: an install.
     pub(crate) caller: Option<&'a Caller>,
-    /// Empty where the CRM makes the authorize request.
-    pub(crate) verifier: &'a Secret<String>,
+    /// None where the CRM makes the authorize request.
+    pub(crate) verifier_key_id: Option<&'a str>,
     /// Checked.
     pub(crate) return_to: Option<String>,
     pub(crate) login_host: Option<&'a str>,
@@ -88,19 +88,15 @@ pub(crate) async fn mint(
     new: Minting<'_>,
 ) -> Result<(BrowserCookie, Timestamp), Error> {
     let browser_cookie = BrowserCookie::mint(world.random)?;
-    let state_hash = state.hash();
-    let aad = Aad { scope: STATE_SCOPE, connection: &state_hash, column: Column::PkceVerifier, generation: 0 };
-    let verifier_sealed =
-        vault::seal(world.state_keys()?, world.random, &aad, new.verifier).map_err(|_| Error::NoRandom)?;
     let expires_at = world.now.plus_secs(STATE_LIFE_SECS);
     let row = oauth_states::mint(&NewState {
-        state_hash: &state_hash,
+        state_hash: &state.hash(),
         crm: new.crm,
         flow: if new.caller.is_some() { Flow::Connect } else { Flow::Install },
         workspace_id: new.caller.map(|caller| &caller.workspace_id),
         started_by: new.caller.map(|caller| caller.actor.as_str()),
         browser_hash: &browser_cookie.hash(),
-        verifier_sealed: verifier_sealed.as_str(),
+        verifier_key_id: new.verifier_key_id,
         return_to: new.return_to.as_deref(),
         login_host: new.login_host,
         created_at: world.now,

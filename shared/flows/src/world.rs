@@ -75,7 +75,7 @@ pub trait Shards {
 pub struct Keys {
     /// Opens and seals tokens.
     pub tokens: Option<Keyring>,
-    /// Opens and seals what a flow in progress needs (the PKCE verifier).
+    /// Of which a flow in progress makes its PKCE verifier.
     pub states: Option<Keyring>,
     /// Verifies the host product's HS256 JWT.
     pub jwt_secret: Option<Secret<String>>,
@@ -207,6 +207,6 @@ impl<'a> World<'a> {
 
     /// The keyring for flows in progress, where this Worker holds one.
     pub fn state_keys(&self) -> Result<&'a Keyring, Error> {
-        self.keys.states.as_ref().ok_or(Error::SecretMissing("STATE_ENC_KEY_B64"))
+        self.keys.states.as_ref().ok_or(Error::SecretMissing("STATE_MAC_KEY_B64"))
     }
 }

@@ -207,7 +207,7 @@ async fn a_state_is_consumed_once_by_its_browser_before_its_end(db: &dyn Db) -> 
             workspace_id: Some(scope.workspace_id()),
             started_by: Some("us_ada"),
             browser_hash: "browser",
-            verifier_sealed: "v1.sealed",
+            verifier_key_id: Some("3b71b459"),
             return_to: None,
             login_host: None,
             created_at: NOW,

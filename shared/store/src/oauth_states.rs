@@ -23,8 +23,8 @@ pub struct NewState<'a> {
     pub started_by: Option<&'a str>,
     /// Hash of the browser's cookie.
     pub browser_hash: &'a str,
-    /// The PKCE verifier, sealed.
-    pub verifier_sealed: &'a str,
+    /// The key of which the PKCE verifier is made; none where the authorize request is not ours.
+    pub verifier_key_id: Option<&'a str>,
     /// Where the browser goes at the end.
     pub return_to: Option<&'a str>,
     /// Salesforce only.
@@ -48,8 +48,8 @@ pub struct Consumed {
     pub user_id: Option<String>,
     /// What they may do in the workspace now; none when they are no member, or the token no longer stands.
     pub role: Option<Role>,
-    /// The PKCE verifier, sealed.
-    pub verifier_sealed: String,
+    /// The key of which the PKCE verifier is made; none where the authorize request was not ours.
+    pub verifier_key_id: Option<String>,
     /// Where the browser goes at the end.
     pub return_to: Option<String>,
     /// Salesforce only.
@@ -79,7 +79,7 @@ struct Seen {
 /// Stores a new state.
 pub fn mint(state: &NewState<'_>) -> Statement {
     Statement::new(
-        "INSERT INTO oauth_states (state_hash, crm, flow, workspace_id, user_id, browser_hash, verifier_sealed,
+        "INSERT INTO oauth_states (state_hash, crm, flow, workspace_id, user_id, browser_hash, verifier_key_id,
              return_to, login_host, created_at, expires_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         [
@@ -89,7 +89,7 @@ pub fn mint(state: &NewState<'_>) -> Statement {
             state.workspace_id.map(WorkspaceId::as_str).into(),
             state.started_by.into(),
             state.browser_hash.into(),
-            state.verifier_sealed.into(),
+            state.verifier_key_id.into(),
             state.return_to.into(),
             state.login_host.into(),
             state.created_at.into(),
@@ -116,7 +116,7 @@ pub async fn consume(
             Statement::new(
                 "UPDATE oauth_states SET used_at = ?3
                  WHERE state_hash = ?1 AND crm = ?2 AND used_at IS NULL
-                 RETURNING flow, workspace_id, user_id, verifier_sealed, return_to, login_host,
+                 RETURNING flow, workspace_id, user_id, verifier_key_id, return_to, login_host,
                      (SELECT shard FROM workspaces w WHERE w.id = workspace_id) AS shard,
                      COALESCE(
                          (SELECT role FROM workspace_members m

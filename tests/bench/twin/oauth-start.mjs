@@ -1,7 +1,7 @@
 // The JavaScript twin of functions/hubspot-oauth-start: what a careful person would write by hand for this one endpoint.
 //
 // The same work in the same order: an HS256 JWT by WebCrypto, membership by one query, return_to against the allowed
-// origins, state, cookie and PKCE, the verifier sealed with AES-GCM for its row, the same insert, log line and headers.
+// origins, state, cookie and PKCE, the verifier as an HMAC of the state, the same insert, log line and headers.
 // What it stores is what functions/hubspot-oauth-callback opens: the bench finishes a flow that began here before it
 // measures. It has no other refusals than a caller of this endpoint can meet, and keeps its imported keys, as one would.
 
@@ -37,20 +37,20 @@ async function start(request, env, id) {
   const returnTo = checkedReturnTo(only(query, "return_to"), env);
   if (only(query, "login_host") !== null) throw new Refusal(400, "login_host_refused", "HubSpot has no login host");
 
-  const [state, cookie, verifier] = [random(32), random(32), random(32)].map(base64url);
+  const [state, cookie] = [random(32), random(32)].map(base64url);
+  const { verifier, id: keyId } = await verifierOf(env, state);
   const [stateHash, cookieHash, challenge] = await Promise.all([
     sha256(frame("conduit.oauth-state.v1", state)),
     sha256(frame("conduit.browser-cookie.v1", cookie)),
     sha256(text.encode(verifier)),
   ]);
-  const sealed = await seal(env, stateHash, verifier);
   const now = Date.now();
   const expiresAt = now + 600_000;
   await env.DB.prepare(
-    `INSERT INTO oauth_states (state_hash, crm, flow, workspace_id, user_id, browser_hash, verifier_sealed, return_to, login_host, created_at, expires_at)
+    `INSERT INTO oauth_states (state_hash, crm, flow, workspace_id, user_id, browser_hash, verifier_key_id, return_to, login_host, created_at, expires_at)
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)`,
   )
-    .bind(stateHash, "hubspot", "connect", caller.workspace, caller.user, cookieHash, sealed, returnTo, null, now, expiresAt)
+    .bind(stateHash, "hubspot", "connect", caller.workspace, caller.user, cookieHash, keyId, returnTo, null, now, expiresAt)
     .run();
   console.log(JSON.stringify({ crm: "hubspot", event: "oauth_started", request_id: id, worker: "hubspot-oauth-start", workspace_id: caller.workspace }));
 
@@ -131,23 +131,20 @@ function keysOf(env) {
 }
 
 async function importKeys(env) {
-  const raw = Uint8Array.from(atob(env.STATE_ENC_KEY_B64), (character) => character.charCodeAt(0));
+  const raw = Uint8Array.from(atob(env.STATE_MAC_KEY_B64), (character) => character.charCodeAt(0));
   const hmac = { name: "HMAC", hash: "SHA-256" };
-  const [jwt, aes, naming] = await Promise.all([
+  const [jwt, states] = await Promise.all([
     subtle.importKey("raw", text.encode(env.JWT_HS256_SECRET), hmac, false, ["verify"]),
-    subtle.importKey("raw", raw, "AES-GCM", false, ["encrypt"]),
     subtle.importKey("raw", raw, hmac, false, ["sign"]),
   ]);
-  const check = await subtle.sign("HMAC", naming, text.encode("conduit key id v1"));
-  return { jwt, aes, id: hex(new Uint8Array(check, 0, 4)) };
+  const check = await subtle.sign("HMAC", states, text.encode("conduit key id v1"));
+  return { jwt, states, id: hex(new Uint8Array(check, 0, 4)) };
 }
 
-async function seal(env, stateHash, verifier) {
-  const { aes, id } = await keysOf(env);
-  const nonce = random(12);
-  const additionalData = frame("conduit.vault.v1", id, "oauth_states", stateHash, "pkce_verifier", new Uint8Array(8));
-  const sealed = await subtle.encrypt({ name: "AES-GCM", iv: nonce, additionalData }, aes, text.encode(verifier));
-  return `v1.${id}.${base64url(nonce)}.${base64url(new Uint8Array(sealed))}`;
+async function verifierOf(env, state) {
+  const { states, id } = await keysOf(env);
+  const tag = await subtle.sign("HMAC", states, frame("conduit.pkce-verifier.v1", state));
+  return { verifier: base64url(new Uint8Array(tag)), id };
 }
 
 /** Every part behind its length in eight bytes. */

@@ -65,7 +65,7 @@ fn not_held_as_told(page: &str, workers: &[Worker]) -> Vec<String> {
             }
         };
         let key = |name: &str| if held.contains(name) { "●" } else { "" };
-        let keys = ["JWT_HS256_SECRET", "STATE_ENC_KEY_B64", "TOKEN_ENC_KEY_B64"].map(key);
+        let keys = ["JWT_HS256_SECRET", "STATE_MAC_KEY_B64", "TOKEN_ENC_KEY_B64"].map(key);
         let expected = [&keys[..], &[apps("CLIENT_ID"), apps("CLIENT_SECRET")]].concat();
         let cells: Vec<&str> = row.split('|').map(str::trim).skip(2).take(expected.len()).collect();
         if cells != expected {

@@ -5,7 +5,7 @@ use crate::workers::{Worker, doors};
 use std::collections::{BTreeMap, BTreeSet};
 
 const TOKENS: &str = "TOKEN_ENC_KEY_B64";
-const STATES: &str = "STATE_ENC_KEY_B64";
+const STATES: &str = "STATE_MAC_KEY_B64";
 const AUDIT: &str = "AUDIT_MAC_KEY_B64";
 const PEOPLE: &str = "PII_HASH_KEY_B64";
 const CALLERS: &str = "JWT_HS256_SECRET";
@@ -19,10 +19,10 @@ fn expected() -> BTreeMap<&'static str, Vec<&'static str>> {
     BTreeMap::from([
         // Passes requests on.
         ("gateway", vec![]),
-        // Know who asks, seal the PKCE verifier, name the app. They cannot open a token, nor act as the app.
+        // Know who asks, make the PKCE verifier, name the app. They cannot open a token, nor act as the app.
         ("hubspot-oauth-start", vec![CALLERS, STATES, "HUBSPOT_CLIENT_ID"]),
         ("salesforce-oauth-start", vec![CALLERS, STATES, "SALESFORCE_CLIENT_ID"]),
-        // Open the verifier, exchange the code as the app, seal the tokens. The state is their caller's proof.
+        // Make the verifier again, exchange the code as the app, seal the tokens. The state is their caller's proof.
         ("hubspot-oauth-callback", [STATES, TOKENS].into_iter().chain(HUBSPOT).collect()),
         ("salesforce-oauth-callback", [STATES, TOKENS].into_iter().chain(SALESFORCE).collect()),
         // Knows who asks, opens the install's tokens and seals them for the connection. It cannot act as an app.
@@ -147,13 +147,13 @@ mod wrong_examples {
     fn a_secret_too_many_or_too_few_and_a_worker_without_a_line_are_found() {
         let table = BTreeMap::from([("hubspot-oauth-start", vec![STATES])]);
         assert_eq!(
-            against_the_table(&start("secrets.required = ['STATE_ENC_KEY_B64', 'PII_HASH_KEY_B64']"), &table).len(),
+            against_the_table(&start("secrets.required = ['STATE_MAC_KEY_B64', 'PII_HASH_KEY_B64']"), &table).len(),
             1
         );
         assert_eq!(against_the_table(&start(""), &table).len(), 1);
         assert_eq!(against_the_table(&start(""), &BTreeMap::new()).len(), 1);
         assert_eq!(against_the_table(&[], &table).len(), 1);
-        assert_none(&against_the_table(&start("secrets.required = ['STATE_ENC_KEY_B64']"), &table));
+        assert_none(&against_the_table(&start("secrets.required = ['STATE_MAC_KEY_B64']"), &table));
     }
 
     #[test]

@@ -54,7 +54,6 @@ fn another_place_does_not_open() {
         Aad { scope: "ws_acmec", connection: "x_1", ..AAD },
         Aad { connection: "cx_2", ..AAD },
         Aad { column: Column::AccessToken, ..AAD },
-        Aad { column: Column::PkceVerifier, ..AAD },
         Aad { generation: 6, ..AAD },
         Aad { generation: 8, ..AAD },
     ] {
