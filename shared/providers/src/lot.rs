@@ -6,7 +6,7 @@
 use crate::http::Request;
 use model::connection::ConnectionFacts;
 use model::curated::CuratedWrite;
-use model::write::{Doubt, ErrorClass, ExternalIds, WriteOutcome};
+use model::write::{Doubt, ErrorClass, ExternalIds, Failure, WriteOutcome};
 use model::{Crm, Timestamp, WriteId};
 use serde_json::Value;
 
@@ -204,6 +204,41 @@ impl Lot {
         }
     }
 
+    /// An earlier write of the entry's deal is still under way.
+    pub(crate) fn waits_for_deal(&self, entry: &Entry) -> bool {
+        let before = self.entries.iter().take_while(|other| other.id != entry.id);
+        before.into_iter().any(|other| other.outcome.is_none() && is_same_deal(other, entry))
+    }
+
+    /// Writes of one deal keep their order: a later one changes what an earlier one made, and does not go while what became of
+    /// that one is open. One that was refused for good stands in nobody's way.
+    pub(crate) fn keep_deals_in_order(&mut self) {
+        for at in 0..self.entries.len() {
+            let (before, rest) = self.entries.split_at(at);
+            let Some(entry) = rest.first().filter(|entry| entry.outcome.is_none()) else { continue };
+            let is_open = |other: &&Entry| !matches!(other.outcome, Some(WriteOutcome::Rejected(_)));
+            let Some(earlier) = before.iter().rev().filter(|other| is_same_deal(other, entry)).find(is_open) else {
+                continue;
+            };
+            let made = earlier.external_ids.get("deal").cloned();
+            let outcome = match &earlier.outcome {
+                Some(WriteOutcome::RetryAfter(failure) | WriteOutcome::Unknown(failure)) => {
+                    Some(WriteOutcome::RetryAfter(Failure { class: ErrorClass::Transient, ..failure.clone() }))
+                }
+                Some(WriteOutcome::Unauthorized(failure)) => Some(WriteOutcome::Unauthorized(failure.clone())),
+                _ => None,
+            };
+            if let Some(outcome) = outcome {
+                self.fail(&[at], &outcome);
+            }
+            self.each(&[at], |entry| {
+                if let Some(made) = &made {
+                    entry.deal_external_id.get_or_insert_with(|| made.clone());
+                }
+            });
+        }
+    }
+
     /// Sends the two halves of these entries separately from now on, so that one bad entry stops only itself.
     ///
     /// Groups are the nodes of a binary tree (0; 2, 1; 6, 5, 4, 3; …), of which the earlier half has the higher number: a
@@ -255,6 +290,11 @@ impl Lot {
             _ => self.fail_or_split(positions, outcome),
         }
     }
+}
+
+fn is_same_deal(one: &Entry, other: &Entry) -> bool {
+    let (one, other) = (&one.write.deal, &other.write.deal);
+    one.as_ref().zip(other.as_ref()).is_some_and(|(one, other)| one.deal_id == other.deal_id)
 }
 
 /// One request for some entries of a lot.

@@ -237,3 +237,46 @@ fn a_deal_in_doubt_is_searched_for_by_its_name_and_told_by_the_marker() {
         assert_eq!(lot.entries[0].external_ids["deal"], if is_found { "77" } else { "500" });
     }
 }
+
+/// A second write of the same deal.
+fn of_same_deal(number: usize, stage: &str) -> Entry {
+    let mut entry = staged(deal(number, None), stage, None);
+    "d_1".clone_into(&mut entry.write.deal.as_mut().unwrap().deal_id);
+    entry
+}
+
+#[test]
+fn two_writes_of_one_new_deal_are_one_record_that_the_second_changes() {
+    for is_keyed in [true, false] {
+        let both = || lot(Hubspot, vec![deal(1, None), of_same_deal(2, "77011"), deal(3, None)]);
+        let mut lot = if is_keyed { keyed(both()) } else { both() };
+        let sent = run(&mut lot, 4, accept);
+        let made = body(&sent[1])["inputs"].as_array().unwrap().len();
+        assert_eq!((made, sent.len()), (2, 3), "keyed {is_keyed}: the first of each deal, then the change");
+        assert_eq!(path(&sent[2]), "POST /crm/objects/2026-03/deals/batch/update");
+        assert_eq!(body(&sent[2])["inputs"][0]["id"], lot.entries[0].external_ids["deal"]);
+        assert_eq!(lot.entries[1].external_ids["deal"], lot.entries[0].external_ids["deal"]);
+    }
+}
+
+#[test]
+fn nothing_more_is_sent_of_a_deal_whose_making_is_open() {
+    for (given, second) in [
+        (lost(), "retry_after"),
+        (answer(502, "<html>"), "retry_after"),
+        (answer(429, "{}"), "retry_after"),
+        (answer(401, "{}"), "unauthorized"),
+    ] {
+        let mut lot = lot(Hubspot, vec![deal(1, None), of_same_deal(2, "77011")]);
+        read(&mut lot);
+        step(&mut lot, &given);
+        assert_eq!(names(&lot)[1], second, "{given:?}");
+        assert!(provider(Hubspot).next_call(&mut lot).is_none());
+    }
+    // Refused for good, it stands in nobody's way.
+    let mut lot = lot(Hubspot, vec![deal(1, None), of_same_deal(2, "77011")]);
+    read(&mut lot);
+    step(&mut lot, &json_answer(400, &json!({"category": "VALIDATION_ERROR", "message": "no"})));
+    assert_eq!(names(&lot), ["rejected", "none"]);
+    assert_eq!(run(&mut lot, 1, accept).len(), 1);
+}

@@ -12,11 +12,13 @@ mod given;
 
 use given::org::{person, task};
 use given::stand_in::StandIn;
-use given::{NOW, entry, failure, named, names};
+use given::{NOW, answer, entry, failure, named, names};
 use model::Crm::Salesforce;
 use model::WriteId;
 use model::curated::CuratedWrite;
+use providers::http::Body;
 use providers::lot::Entry;
+use providers::{Provider, provider};
 use serde_json::{Value, json};
 
 /// Orgs with and without our field.
@@ -247,6 +249,19 @@ fn an_opportunity_is_made_once_and_changed_afterwards() {
             (vec!["applied"], &json!("Prospecting"), &json!("mine"))
         );
     }
+}
+
+#[test]
+fn nothing_more_is_sent_of_an_opportunity_whose_making_is_open() {
+    let mut lot = given::lot(Salesforce, vec![deal(1, "d1", "Prospecting", None), deal(2, "d1", "Closed Won", None)]);
+    let mut made = 0;
+    while let Some(call) = provider(Salesforce).next_call(&mut lot) {
+        let is_making = matches!(&call.request.body, Body::Json(text) if text.contains("Deal d1"));
+        made += u32::from(is_making);
+        let given = if is_making { given::lost() } else { answer(403, "[{\"errorCode\":\"FORBIDDEN\"}]") };
+        provider(Salesforce).read_call(&mut lot, &call, &given, NOW);
+    }
+    assert_eq!((made, names(&lot)), (1, vec!["unknown", "retry_after"]));
 }
 
 #[test]

@@ -48,7 +48,8 @@ pub(super) fn next_call(lot: &mut Lot) -> Option<Call> {
         return Some(call(batch::contacts_request(lot, &contacts), contacts, CONTACTS));
     }
     for made in Made::ALL {
-        let ready = lot.next_group(|entry| is_ready(entry, made) && !is_known_deal(entry));
+        let ready =
+            lot.next_group(|entry| is_ready(entry, made) && !is_known_deal(entry) && !lot.waits_for_deal(entry));
         if !ready.is_empty() {
             if let Some(call) = labels_call(lot, &ready, made) {
                 return Some(call);
@@ -57,7 +58,7 @@ pub(super) fn next_call(lot: &mut Lot) -> Option<Call> {
             return Some(call(request, ready, kind(MAKE, made)));
         }
     }
-    let known = lot.next_group(|entry| is_ready(entry, Made::Deal));
+    let known = lot.next_group(|entry| is_ready(entry, Made::Deal) && !lot.waits_for_deal(entry));
     if !known.is_empty() {
         return Some(call(batch::patch_request(lot, &known), known, kind(PATCH, Made::Deal)));
     }
@@ -195,6 +196,7 @@ fn call(request: Request, entries: Vec<usize>, kind: u8) -> Call {
 
 /// Gives an outcome to what has nothing left to do, and looks for nothing that cannot be in doubt.
 fn settle(lot: &mut Lot) {
+    lot.keep_deals_in_order();
     let is_keyed = Made::ALL.map(|made| batch::unique_field(lot, made).is_some());
     for entry in lot.entries.iter_mut().filter(|entry| entry.outcome.is_none()) {
         let made = Made::of(entry.write.action);

@@ -162,7 +162,7 @@ pub(super) fn person_made(lot: &mut Lot, members: &[usize], person: &Person, res
     }
 }
 
-/// Keeps the id of the opportunity, and tells it to the lot's other writes of the same deal; or says why there is none.
+/// Keeps the id of the opportunity, or says why there is none.
 fn deal_step(lot: &mut Lot, at: usize, reading: &Reading<'_>, step: Step<'_>, known: Option<&str>) {
     let made = match known {
         Some(id) => step.map(|result| (id.to_owned(), hostile::kept(result))),
@@ -172,11 +172,6 @@ fn deal_step(lot: &mut Lot, at: usize, reading: &Reading<'_>, step: Step<'_>, kn
         Ok(made) => made,
         Err(refused) => return refuse(lot, at, reading, refused),
     };
-    let deal_id = |entry: &Entry| entry.write.deal.as_ref().map(|deal| deal.deal_id.clone());
-    let Some(this) = lot.entries.get(at).map(deal_id) else { return };
-    for entry in lot.entries.iter_mut().filter(|entry| entry.write.deal.is_some() && deal_id(entry) == this) {
-        entry.deal_external_id.get_or_insert_with(|| id.clone());
-    }
     lot.each(&[at], |entry| {
         entry.external_ids.insert("deal".to_owned(), id.clone());
         entry.response = Some(result.clone());

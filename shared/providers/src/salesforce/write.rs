@@ -121,6 +121,7 @@ pub(super) fn dry_run(mut lot: Lot) -> Vec<Request> {
 
 /// Gives an outcome to what has nothing left to do, and ends doubts that cannot be.
 fn settle(lot: &mut Lot) {
+    lot.keep_deals_in_order();
     for at in 0..lot.entries.len() {
         let Some(verdict) = lot.entries.get(at).map(|entry| refusal(lot, entry)) else { continue };
         lot.each(&[at], |entry| {
