@@ -6,6 +6,29 @@ use model::Crm;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Outcomes with numbers from here on are about deals; two of one deal follow one another.
+pub const OF_DEALS: u32 = 2_000;
+
+const fn deal_of(number: u32) -> u32 {
+    number - number % 2
+}
+
+fn deal(number: u32, tenant: usize, crm: Crm) -> Value {
+    let deal = deal_of(number);
+    let stage = match (crm, number % 2) {
+        (Crm::Hubspot, 0) => "contractsent",
+        (Crm::Hubspot, _) => "77011",
+        (Crm::Salesforce, _) => "Prospecting",
+    };
+    json!({
+        "crm": crm, "action": "upsert_deal", "object_type": "deal", "object_id": format!("th_{number}"),
+        "source_event_id": format!("evt_{number}"),
+        "contact": {"email": format!("person{deal}@t{tenant}.example"), "last_name": format!("Of plain job{deal}.")},
+        "deal": {"deal_id": format!("d_{deal}"), "name": format!("plain job{deal}."), "stage": stage, "amount": "1250.50",
+            "close_date": "2026-12-31T23:00:00Z"},
+    })
+}
+
 /// An outcome the product wants in a CRM.
 #[derive(Clone, Debug)]
 pub struct Intent {
@@ -32,6 +55,17 @@ impl Intent {
         let person = if shares_people { number % 3 } else { number };
         let word = if is_poison { "poison" } else { "plain" };
         let text = format!("{word} job{number}.");
+        if number >= OF_DEALS {
+            return Self {
+                number,
+                tenant,
+                crm,
+                body: deal(number, tenant, crm),
+                accepted: None,
+                is_refused: false,
+                is_poison: false,
+            };
+        }
         let mut body = json!({
             "crm": crm, "object_type": "thread", "object_id": format!("th_{number}"), "source_event_id": format!("evt_{number}"),
             "contact": {"email": format!("person{person}@t{tenant}.example"), "last_name": format!("Of {text}")},
@@ -53,7 +87,12 @@ impl Intent {
 
     /// What stands in every record made for it.
     pub fn mark(&self) -> String {
-        format!("job{}.", self.number)
+        format!("job{}.", if self.is_of_deal() { deal_of(self.number) } else { self.number })
+    }
+
+    /// It makes or changes a deal.
+    pub const fn is_of_deal(&self) -> bool {
+        self.number >= OF_DEALS
     }
 
     /// The same logical write with another content.
@@ -69,6 +108,8 @@ impl Intent {
             (Crm::Hubspot, Some("create_task")) => Some("tasks"),
             (Crm::Hubspot, Some("create_weekly_rollup")) => Some("notes"),
             (Crm::Salesforce, Some("create_task" | "create_weekly_rollup")) => Some("Task"),
+            (Crm::Hubspot, Some("upsert_deal")) => Some("deals"),
+            (Crm::Salesforce, Some("upsert_deal")) => Some("Opportunity"),
             _ => None,
         }
     }

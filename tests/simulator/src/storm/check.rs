@@ -121,7 +121,8 @@ fn given_up(desk: &Desk, is: &WriteRow, wrong: &dyn Fn(&str)) {
     let Some(intent) = intent_of(&desk.place, is) else { return };
     // A part that is there is named: what failed is the rest of it.
     let is_unknown = |effect: &Effect| !is.external_ids_json.contains(&effect.id);
-    let is_certain = is.in_doubt == 0 && intent.activity().is_some();
+    // A deal may be there by another outcome about it.
+    let is_certain = is.in_doubt == 0 && intent.activity().is_some() && !intent.is_of_deal();
     if is_certain && effects_of(&desk.place, &intent).iter().any(is_unknown) {
         wrong("4 given up as certainly not applied, and it is there");
     }
@@ -344,6 +345,8 @@ fn complete(place: &Place, intent: &Intent) {
         all["records"].as_array().into_iter().flatten().find(|record| id(record).as_deref() == Some(&effect.id));
     let is_tied = record.is_some_and(|record| match intent.crm {
         Crm::Hubspot => record["associations"]["contacts"]["results"].as_array().is_some_and(|ties| !ties.is_empty()),
+        // The person of an opportunity is not written.
+        Crm::Salesforce if intent.is_of_deal() => true,
         Crm::Salesforce => record["WhoId"].as_str().is_some_and(|who| !who.is_empty()),
     });
     if !is_tied {

@@ -135,7 +135,6 @@ impl Place {
             uses_before_calm: RefCell::default(),
             hazard: Cell::new(None),
             bug,
-            scenario,
             keys: Keys {
                 tokens: Some(ring("E")),
                 states: Some(ring("I")),
@@ -143,8 +142,9 @@ impl Place {
                 ..Keys::default()
             },
             gate_keys: Keys { tokens: Some(ring("E")), ..Keys::default() },
-            settings: settings(false),
-            dry_settings: settings(true),
+            settings: settings(&scenario, false),
+            dry_settings: settings(&scenario, true),
+            scenario,
             wrongs: RefCell::default(),
             trace: (telling == Telling::Trace).then(RefCell::default),
             counts: RefCell::default(),
@@ -253,8 +253,14 @@ fn give_back(database: &Rc<SqliteDb>) {
     FREE.with_borrow_mut(|free| free.push(Rc::clone(database)));
 }
 
-fn settings(dry_run: bool) -> Settings {
-    Settings { dry_run, webhook_url: Some(upkeep::WEBHOOK_URL.to_owned()), ..crate::settings() }
+fn settings(scenario: &Scenario, dry_run: bool) -> Settings {
+    let webhook_url = Some(upkeep::WEBHOOK_URL.to_owned());
+    let mut settings = Settings { dry_run, webhook_url, ..crate::settings() };
+    let of_deals = ["crm.objects.deals.read", "crm.objects.deals.write", "crm.schemas.deals.write"];
+    if let Some(app) = settings.hubspot.as_mut().filter(|_| scenario.habits.deals) {
+        app.scopes.extend(of_deals.map(str::to_owned));
+    }
+    settings
 }
 
 fn rotation(habit: u8) -> Rotation {

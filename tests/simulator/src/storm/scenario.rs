@@ -1,6 +1,7 @@
 //! What a seed stands for: what people and jobs do and when, the CRMs' habits, and which uses of which port fail and how.
 //! Plain lists, so that a failing scenario can be made smaller by leaving things out.
 
+use super::book::OF_DEALS;
 use super::dice::Dice;
 use super::fault::{Fault, Kind, Site};
 use model::Crm;
@@ -103,6 +104,8 @@ pub struct Habits {
     pub incomplete_reads: u32,
     /// Salesforce's duplicate rules: 0 none, 1 allow saving when asked, 2 block.
     pub duplicate_rules: u8,
+    /// The HubSpot app has the scopes for deals.
+    pub deals: bool,
 }
 
 /// A scenario.
@@ -149,6 +152,7 @@ impl Scenario {
             hubspot_rotation: 0,
             incomplete_reads: 0,
             duplicate_rules: 0,
+            deals: false,
         };
         Self { seed, habits, horizon_ms: HORIZON_MS, steps: Vec::new(), faults: Vec::new() }
     }
@@ -185,6 +189,7 @@ impl Scenario {
             steps.push(Step { at_ms: rare.between(30_000, HORIZON_MS), act });
         }
         draw_later_additions(seed, &mut habits, &mut steps);
+        draw_deals(seed, &mut habits, &mut steps);
         let count = dice.below(10);
         let faults = (0..count).map(|_| fault(&dice)).collect();
         Self { seed, habits, horizon_ms: HORIZON_MS, steps, faults }
@@ -223,6 +228,28 @@ fn draw_later_additions(seed: u64, habits: &mut Habits, steps: &mut Vec<Step>) {
         let at_ms = dice.between(30_000, HORIZON_MS - 60_000);
         steps.push(Step { at_ms, act: Act::Install { tenant, crm } });
         steps.push(Step { at_ms: at_ms + 5_000, act: Act::Decline { tenant } });
+    }
+}
+
+/// Outcomes about deals: one of Salesforce's, or two of one HubSpot deal, together or one after the other.
+fn draw_deals(seed: u64, habits: &mut Habits, steps: &mut Vec<Step>) {
+    let dice = Dice::new(seed, 7);
+    habits.deals = dice.percent(20);
+    if !habits.deals {
+        return;
+    }
+    let (tenant, at_ms) = (dice.below(TENANTS), dice.between(30_000, HORIZON_MS - 60_000));
+    let mut submit = |at_ms, crm, first, count| {
+        let twist = *dice.pick(&[Twist::Plain, Twist::Plain, Twist::Twice, Twist::OtherContent]);
+        steps.push(Step { at_ms, act: Act::Submit { tenant, crm, first, count, twist } });
+    };
+    match dice.below(3) {
+        0 => submit(at_ms, Crm::Salesforce, OF_DEALS, 1),
+        1 => submit(at_ms, Crm::Hubspot, OF_DEALS, 2),
+        _ => {
+            submit(at_ms, Crm::Hubspot, OF_DEALS, 1);
+            submit(at_ms + dice.between(1_000, 60_000), Crm::Hubspot, OF_DEALS + 1, 1);
+        }
     }
 }
 
