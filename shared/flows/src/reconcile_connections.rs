@@ -20,6 +20,10 @@ const TOGETHER_MS: i64 = 60_000;
 /// Checks that are overdue are spread over this time: after an outage all of them are.
 const OVERDUE_SECS: i64 = 1_800;
 
+/// A check that is overdue by no more than this fell due while this run began, or is being made: it is not spread, or
+/// connections whose own second is just before the job's would be late by it.
+const JUST_DUE_SECS: i64 = 300;
+
 /// What a run did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ConnectionsReconciled {
@@ -111,14 +115,39 @@ fn rounds(world: &World<'_>, shard: &str, due: &[DueCheck]) -> Vec<(CheckRound, 
     rounds
 }
 
-/// When to check: as planned, or spread by that plan's own second when it has passed.
+/// When to check: as planned; at once when that has just passed; else spread by that plan's own second.
 fn time(check: &DueCheck, now: Timestamp) -> Timestamp {
-    if check.check_at > now {
-        return check.check_at;
+    if check.check_at > now.plus_secs(-JUST_DUE_SECS) {
+        return check.check_at.max(now);
     }
     now.plus_ms(check.check_at.0.rem_euclid(OVERDUE_SECS * 1_000))
 }
 
 fn length(rows: usize) -> u32 {
     u32::try_from(rows).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{JUST_DUE_SECS, OVERDUE_SECS, time};
+    use model::{Crm, Timestamp, WorkspaceId};
+    use store::health::DueCheck;
+
+    const NOW: Timestamp = Timestamp(1_795_000_000_000);
+
+    fn waits_secs(check_at: Timestamp) -> i64 {
+        let workspace_id = WorkspaceId::parse("ws_acme").expect("an id");
+        (time(&DueCheck { workspace_id, crm: Crm::Hubspot, check_at }, NOW).0 - NOW.0) / 1_000
+    }
+
+    #[test]
+    fn a_check_is_made_at_its_time_or_at_once_and_only_what_an_outage_left_is_spread() {
+        assert_eq!(waits_secs(NOW.plus_secs(1_200)), 1_200);
+        for just in [0, 2, JUST_DUE_SECS - 1] {
+            assert_eq!(waits_secs(NOW.plus_secs(-just)), 0, "{just} s ago");
+        }
+        let spread: Vec<i64> = (0..30).map(|n| waits_secs(NOW.plus_secs(-JUST_DUE_SECS - 60 * n))).collect();
+        assert!(spread.iter().all(|secs| (0..OVERDUE_SECS).contains(secs)), "{spread:?}");
+        assert!(spread.iter().any(|secs| *secs > OVERDUE_SECS / 2), "{spread:?}");
+    }
 }
