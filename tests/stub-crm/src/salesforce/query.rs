@@ -78,9 +78,9 @@ fn select<'a>(org: &'a Org, query: &Query, object: &Object, scene: Scene<'_>) ->
     let test =
         |record: &Record| query.condition.as_ref().is_none_or(|condition| holds(condition, record, object, scene.user));
     let candidates: Vec<&Record> = match query.condition.as_ref().filter(|_| !scene.deleted_too).and_then(indexed) {
-        Some((name, values)) => {
+        Some(values) => {
             let mut ids: Vec<String> =
-                values.iter().flat_map(|value| org.with_value(object.name, name, value)).collect();
+                values.iter().flat_map(|(name, value)| org.with_value(object.name, name, value)).collect();
             ids.sort();
             ids.dedup();
             ids.iter().filter_map(|id| org.record(object.name, id)).collect()
@@ -100,10 +100,13 @@ fn select<'a>(org: &'a Org, query: &Query, object: &Object, scene: Scene<'_>) ->
     rows.into_iter().skip(query.offset).take(query.limit.unwrap_or(usize::MAX)).collect()
 }
 
-/// The values of an indexed field that every matching row has one of.
-fn indexed(condition: &Condition) -> Option<(&'static str, Vec<String>)> {
+/// Values of indexed fields of which every matching row has one.
+fn indexed(condition: &Condition) -> Option<Vec<(&'static str, String)>> {
     match condition {
         Condition::And(parts) => parts.iter().find_map(indexed),
+        Condition::Or(parts) => {
+            Some(parts.iter().map(indexed).collect::<Option<Vec<_>>>()?.into_iter().flatten().collect())
+        }
         Condition::Test(word, Operator::Equal | Operator::In, values) => {
             let name = INDEXED.iter().find(|name| name.eq_ignore_ascii_case(&word.text))?;
             let text = |value: &Literal| match value {
@@ -111,7 +114,7 @@ fn indexed(condition: &Condition) -> Option<(&'static str, Vec<String>)> {
                 Literal::Text(text) => Some(unmark(text)),
                 _ => None,
             };
-            Some((name, values.iter().map(text).collect::<Option<_>>()?))
+            values.iter().map(|value| Some((*name, text(value)?))).collect()
         }
         _ => None,
     }

@@ -264,6 +264,8 @@ fn queries() {
         ("Title != null", "bob"),
         ("IsDeleted = false ORDER BY CreatedDate LIMIT 1 OFFSET 1", "bob"),
         ("(LastName = 'ada' AND Title = null) OR Title = 'dr'", "ada,bob"),
+        ("(Email IN ('6@x.example') OR Email = '3@X.example') AND LastName != 'bob'", "ada,O'Hara,50%"),
+        ("Email = '6@x.example' OR LastName = 'ada'", "ada,O'Hara"),
     ] {
         let (_, body) = query(&mut desk, &format!("SELECT LastName FROM Contact WHERE {condition}"));
         let names_found: Vec<&str> =
