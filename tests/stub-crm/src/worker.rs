@@ -1,7 +1,8 @@
 //! The stand-in as a Worker: every request goes to one Durable Object, which holds all state in memory.
 //!
-//! Not on the way of a request: storage. A snapshot is written by an alarm a moment after a change, so a burst of
-//! writes costs one. What was written in the last second before a crash may be gone; a stand-in may do that.
+//! Not on the way of a request: storage. A snapshot is of everything, and is written by an alarm when nothing has changed for
+//! a moment, so a burst of writes costs one and is not slowed by it; a burst without an end is stored once a minute. What
+//! was written since before a crash may be gone; a stand-in may do that.
 
 use crate::{Answer, Config, Fate, Request as Asked, StubCrm};
 use std::cell::{Cell, RefCell};
@@ -16,8 +17,10 @@ use worker::{
 
 /// A storage value may have 2 MB.
 const CHUNK_BYTES: usize = 1_500_000;
-/// How long a change waits for others before it is stored, plus a second for every chunk stored last time.
+/// A change is stored when no other has come for this long.
 const SETTLE: Duration = Duration::from_millis(500);
+/// A change is stored after this long, whatever comes.
+const KEPT_WAITING_MS_MAX: i64 = 60_000;
 const COUNT: &str = "chunks";
 
 /// Forwards to the one object.
@@ -32,14 +35,14 @@ pub struct StubCrmObject {
     state: State,
     config: Config,
     crm: RefCell<Option<StubCrm>>,
-    dirty: Cell<bool>,
-    chunks: Cell<u32>,
+    /// The first and the last change that are not stored, in epoch milliseconds.
+    unstored: Cell<Option<(i64, i64)>>,
 }
 
 impl DurableObject for StubCrmObject {
     fn new(state: State, env: Env) -> Self {
         let config = configuration(&env);
-        Self { state, config, crm: RefCell::default(), dirty: Cell::default(), chunks: Cell::default() }
+        Self { state, config, crm: RefCell::default(), unstored: Cell::default() }
     }
 
     async fn fetch(&self, mut request: Request) -> Result<Response> {
@@ -50,10 +53,12 @@ impl DurableObject for StubCrmObject {
             headers: request.headers().entries().collect(),
             body: request.bytes().await?,
         };
-        let now_ms = i64::try_from(worker::Date::now().as_millis()).unwrap_or_default();
+        let now_ms = now_ms();
         let answer = self.crm.borrow_mut().as_mut().map(|crm| crm.handle(&asked, now_ms)).unwrap_or_default();
-        if !self.dirty.replace(true) {
-            self.state.storage().set_alarm(SETTLE + Duration::from_secs(self.chunks.get().into())).await?;
+        let unstored = self.unstored.get();
+        self.unstored.set(Some((unstored.map_or(now_ms, |(first, _)| first), now_ms)));
+        if unstored.is_none() {
+            self.state.storage().set_alarm(SETTLE).await?;
         }
         if answer.delay_ms > 0 {
             Delay::from(Duration::from_millis(answer.delay_ms)).await;
@@ -63,7 +68,15 @@ impl DurableObject for StubCrmObject {
 
     async fn alarm(&self) -> Result<Response> {
         self.wake().await?;
-        self.dirty.set(false);
+        let now_ms = now_ms();
+        if let Some((first, last)) = self.unstored.get()
+            && now_ms - last < i64::try_from(SETTLE.as_millis()).unwrap_or_default()
+            && now_ms - first < KEPT_WAITING_MS_MAX
+        {
+            self.state.storage().set_alarm(SETTLE).await?;
+            return Response::empty();
+        }
+        self.unstored.set(None);
         let snapshot = self.crm.borrow().as_ref().and_then(|crm| serde_json::to_vec(crm).ok()).unwrap_or_default();
         let values = Object::new();
         let mut chunks: u32 = 0;
@@ -72,7 +85,6 @@ impl DurableObject for StubCrmObject {
             chunks += 1;
         }
         Reflect::set(&values, &COUNT.into(), &chunks.into())?;
-        self.chunks.set(chunks);
         self.state.storage().put_multiple_raw(values).await?;
         Response::empty()
     }
@@ -111,6 +123,10 @@ fn configuration(env: &Env) -> Config {
         app.client_secret = text(secret).unwrap_or_default();
     }
     config
+}
+
+fn now_ms() -> i64 {
+    i64::try_from(worker::Date::now().as_millis()).unwrap_or_default()
 }
 
 fn key(number: u32) -> String {
