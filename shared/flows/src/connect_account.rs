@@ -1,12 +1,15 @@
 //! Connecting a workspace to an account: seal and store by compare-and-set on what was read, with the account taken, the audit
 //! trail and the health in the same batch. A consent connects this way, and so does a claim.
 
+use crate::end_grant::{Trouble, end_grant};
+use crate::open_token::open_refresh;
 use crate::own_account::{Changes, Refused, commit_owned};
 use crate::{Error, Tenant, World, audit};
 use crypto::{Aad, Column, vault};
 use model::connection::ConnectionKey;
 use model::health::next_check_of;
 use model::{ConnectionId, ConnectionStatus, Health, Secret, Timestamp};
+use providers::{Provider, provider};
 use serde_json::json;
 use store::Statement;
 use store::connections::{self, Connected, Connection};
@@ -63,7 +66,22 @@ pub(crate) async fn connect(
     changes.tenant = statements(world, tenant, existing, new, &id).map_err(Refused::Error)?;
     changes.tenant.extend(along.tenant);
     commit_owned(world, new.key, tenant, new.external_account_id, changes).await?;
+    if let Some(was) = existing {
+        end_replaced_grant(world, new, was).await;
+    }
     Ok(id)
+}
+
+/// The grant that this one took the place of ends where the CRM keeps both: nobody has its tokens any more. Best effort.
+async fn end_replaced_grant(world: &World<'_>, new: &NewConnection<'_>, was: &Connection) {
+    let crm = new.key.crm;
+    let (Ok(app), Ok(keys)) = (world.settings.app(crm), world.token_keys()) else { return };
+    let Ok(Some(refresh)) = open_refresh(keys, new.key, was) else { return };
+    if new.refresh_token.is_some_and(|kept| kept.expose() == refresh.expose()) {
+        return;
+    }
+    let requests = provider(crm).discard_requests(app, None, Some(&refresh), was.login_host.as_deref());
+    end_grant(world, crm, requests, Trouble::GoOn).await;
 }
 
 fn mint_id(world: &World<'_>) -> Result<ConnectionId, Error> {
