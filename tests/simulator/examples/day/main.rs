@@ -245,12 +245,19 @@ impl Day {
         }
         for doorbell in by_connection.into_values() {
             self.plan_fault();
+            let began = self.sim.now();
             let world = self.sim.world();
             let _ = match doorbell.connection.crm {
                 Crm::Hubspot => block_on(process_writes(&world, &HubSpot, &doorbell)),
                 Crm::Salesforce => block_on(process_writes(&world, &Salesforce, &doorbell)),
             };
+            self.others_go_on(began);
         }
+    }
+
+    /// A gate that waits to try again holds up its own connection: the others work at the same time.
+    fn others_go_on(&self, began: Timestamp) {
+        self.sim.sleep_secs((began.0 - self.sim.now().0) / 1_000);
     }
 
     fn check_rounds(&mut self) {
@@ -258,7 +265,10 @@ impl Day {
             for (workspace_id, crm) in round.connections.clone() {
                 self.plan_fault();
                 let key = ConnectionKey { workspace_id: workspace_id.clone(), shard: round.shard.clone(), crm };
-                let again_secs = match block_on(check_health(&self.sim.world(), &key)) {
+                let began = self.sim.now();
+                let checked = block_on(check_health(&self.sim.world(), &key));
+                self.others_go_on(began);
+                let again_secs = match checked {
                     Ok(Checked::As(health)) => {
                         self.checks.entry((workspace_id, crm)).or_default().push((self.sim.now(), health));
                         continue;
