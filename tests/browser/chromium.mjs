@@ -17,7 +17,11 @@ export const chromium = findChromium();
 export async function startChromium({ width = 960, height = 720 } = {}) {
   const profile = mkdtempSync(join(tmpdir(), "conduit-chromium-"));
   const flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars", "--remote-debugging-port=0"];
-  const child = spawn(chromium, [...flags, `--user-data-dir=${profile}`, "about:blank"], { stdio: ["ignore", "ignore", "pipe"] });
+  const child = spawn(chromium, [...flags, `--user-data-dir=${profile}`, "about:blank"], {
+    // A group of its own: its helpers outlive it, and go on writing into the profile.
+    detached: true,
+    stdio: ["ignore", "ignore", "pipe"],
+  });
   const address = await new Promise((resolve, reject) => {
     let said = "";
     child.stderr.on("data", (chunk) => {
@@ -36,9 +40,9 @@ export async function startChromium({ width = 960, height = 720 } = {}) {
     page,
     stop: async () => {
       const ended = new Promise((resolve) => child.once("exit", resolve));
-      child.kill("SIGKILL");
+      process.kill(-child.pid, "SIGKILL");
       await ended;
-      rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
+      rmSync(profile, { recursive: true, force: true, maxRetries: 10 });
     },
   };
 }

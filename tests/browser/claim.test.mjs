@@ -44,9 +44,12 @@ beforeEach(async () => {
 });
 
 after(async () => {
-  await browser?.stop();
-  finished?.end?.();
-  await finished?.done;
+  try {
+    await browser?.stop();
+  } finally {
+    finished?.end?.();
+    await finished?.done;
+  }
 });
 
 const api = async (path, body) => {
