@@ -7,8 +7,8 @@ import { fileURLToPath } from "node:url";
 export const root = dirname(dirname(fileURLToPath(import.meta.url)));
 export const at = (...parts) => join(root, ...parts);
 
-/** Everything a local run leaves behind: secrets, data, generated configuration, logs. Ignored by git. */
-export const local = (...parts) => at(".local", ...parts);
+/** Everything a local run leaves behind: secrets, data, generated configuration, logs. Ignored by git. CONDUIT_LOCAL is another folder. */
+export const local = (...parts) => at(process.env.CONDUIT_LOCAL ?? ".local", ...parts);
 
 export const cargoTarget = process.env.CARGO_TARGET_DIR ?? at("target");
 export const cargoTools = at("target", "tools");

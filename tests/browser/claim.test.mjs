@@ -4,14 +4,15 @@
 //   CONDUIT_IMAGES=docs/images node --test tests/browser/*.test.mjs     also keeps the pictures that the documentation shows
 
 import assert from "node:assert/strict";
-import { mkdirSync } from "node:fs";
+import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, beforeEach, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { withLocal } from "../../scripts/local.mjs";
 import { at } from "../../scripts/repo.mjs";
 import { chromium, startChromium } from "./chromium.mjs";
 
+// Data of its own, new each time: what a person keeps in .local is not touched, and the stand-in's memory and D1's begin together.
+process.env.CONDUIT_LOCAL = ".local/browser";
 const port = Number(process.env.CONDUIT_BROWSER_PORT ?? "8797");
 const images = process.env.CONDUIT_IMAGES ? at(process.env.CONDUIT_IMAGES) : null;
 const skip = chromium === null ? "no Chromium on this machine (Debian: apt-get install chromium, or set CHROMIUM)" : false;
@@ -22,6 +23,8 @@ let browser = null;
 before(async () => {
   if (skip) return;
   if (images) mkdirSync(images, { recursive: true });
+  rmSync(at(process.env.CONDUIT_LOCAL), { recursive: true, force: true });
+  const { withLocal } = await import("../../scripts/local.mjs");
   browser = await startChromium();
   await new Promise((resolve, reject) => {
     finished = { end: null };
