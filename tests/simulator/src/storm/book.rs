@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Outcomes with numbers from here on are about deals; two of one deal follow one another.
-pub const OF_DEALS: u32 = 2_000;
+pub const OF_DEALS: u32 = 1_000_000;
 
 const fn deal_of(number: u32) -> u32 {
     number - number % 2
