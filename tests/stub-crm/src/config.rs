@@ -116,7 +116,7 @@ pub enum DuplicateRules {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Switches {
-    /// No rate limit at all.
+    /// No rate limit at all: the headers tell one that nobody reaches.
     pub hubspot_unlimited: bool,
     /// Requests of one account in ten seconds.
     pub hubspot_ten_secondly_max: usize,

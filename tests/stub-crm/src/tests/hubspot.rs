@@ -350,6 +350,15 @@ fn limits_are_kept_and_told() {
 }
 
 #[test]
+fn an_account_without_limit_tells_one_that_is_not_used() {
+    let mut desk = Desk::hubspot(&json!({"hubspot_unlimited": true}));
+    let answers: Vec<crate::Answer> = (0..300).map(|_| desk.answer("GET", CONTACTS, &Value::Null)).collect();
+    assert!(answers.iter().all(|answer| answer.status == 200));
+    let told = ["x-hubspot-ratelimit-max", "x-hubspot-ratelimit-remaining"].map(|name| answers[299].header(name));
+    assert_eq!(told, [Some("1000000"); 2]);
+}
+
+#[test]
 fn scopes_are_checked() {
     let mut desk = Desk::new(&json!({}));
     let code = desk.consent("https://app.hubspot.com/oauth/authorize", &[("scope", "oauth crm.objects.contacts.read")]);
