@@ -4,10 +4,10 @@ use super::window::Window;
 use super::{Budget, Daily};
 use crate::{Crm, Timestamp};
 
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// A snapshot is due after so many calls, and with the first call after so long: what is lost is bounded.
-const CALLS_MAX: u32 = 16;
+pub(super) const CALLS_MAX: u32 = 16;
 const AGE_MS: i64 = 10_000;
 
 impl Budget {
@@ -33,18 +33,24 @@ impl Budget {
             i64::from(daily.used),
             i64::from(daily.max),
             daily.at.0,
-            i64::from(self.ordinary.count(self.ordinary.length_ms, now).saturating_add(open.ordinary)),
-            i64::from(self.searches.count(self.searches.length_ms, now).saturating_add(open.searches)),
+            i64::from(open.ordinary),
+            i64::from(open.searches),
         ];
         let mut line = String::new();
-        for number in numbers {
+        let mut put = |number: i64| {
             line.push_str(&number.to_string());
             line.push(' ');
+        };
+        numbers.into_iter().for_each(&mut put);
+        for (second, calls) in self.ordinary.by_second(now) {
+            put(second);
+            put(i64::from(calls));
         }
         Some(line)
     }
 
-    /// The budget of a kept line. What may have been permitted after it was kept counts as used now.
+    /// The budget of a kept line. What was used leaves the window when it would have, however often the line is kept and read
+    /// in between; what may have been permitted after it was kept, or used later than that, counts as used now.
     pub fn restored(crm: Crm, line: &str, now: Timestamp) -> Self {
         Self::read(crm, line, now).unwrap_or_else(|| Self::new(crm))
     }
@@ -65,10 +71,13 @@ impl Budget {
         budget.not_before = Timestamp(next()?);
         let daily = Daily { used: count(next()?)?, max: count(next()?)?, at: Timestamp(next()?) };
         budget.daily = Some(daily).filter(|daily| daily.max > 0);
-        let (ordinary, searches) = (count(next()?)?, count(next()?)?);
+        let (open, searches) = (count(next()?)?, count(next()?)?);
+        while let Some(second) = next() {
+            budget.ordinary.used_at(count(next()?)?, Timestamp(second.checked_mul(1_000)?));
+        }
         // A snapshot comes with the first call after its age: what is not in it was permitted within that time after it.
         if now < saved_at.plus_ms(budget.ordinary.length_ms + AGE_MS) {
-            budget.ordinary.used_at(ordinary.saturating_add(CALLS_MAX), now);
+            budget.ordinary.used_at(open.saturating_add(CALLS_MAX), now);
             budget.searches.used_at(searches.saturating_add(CALLS_MAX), now);
         }
         budget.saved_at = saved_at;

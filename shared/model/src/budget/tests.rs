@@ -220,10 +220,38 @@ fn a_snapshot_brings_back_what_was_known() {
     let left = (0..200).filter(|_| make(&mut restored, Purpose::Interactive, NOW.plus_secs(1))).count();
     assert_eq!(left, 110 - 60 - 16, "and what may have been permitted since");
 
-    for torn in ["", "2 1 1", "1", "1 2 x", "1 9 1 110 10000 0 0 0 0 0 0 -5 0"] {
+    for torn in ["", "1 1 1", "2", "2 2 x", "2 9 1 110 10000 0 0 0 0 0 0 -5 0", "2 9 1 110 10000 0 0 0 0 0 0 5 0 7"] {
         let mut fresh = Budget::restored(Crm::Hubspot, torn, NOW);
         assert!(fresh.take(Purpose::Writes, ONE, NOTHING, NOW).is_ok(), "{torn}");
     }
+}
+
+#[test]
+fn restarts_do_not_count_a_call_again() {
+    // Fifty calls every thirteen seconds, and a new instance for each time.
+    let mut line = {
+        let mut budget = learned(Crm::Hubspot);
+        assert!(make(&mut budget, Purpose::Writes, NOW));
+        budget.due_snapshot(NOW).unwrap()
+    };
+    for round in 0..20 {
+        let now = NOW.plus_ms(13_000 * round + 300);
+        let mut budget = Budget::restored(Crm::Hubspot, &line, now);
+        for nth in 0..50 {
+            assert!(make(&mut budget, Purpose::Writes, now.plus_ms(nth)), "call {nth} of round {round} waits");
+            line = budget.due_snapshot(now.plus_ms(nth)).unwrap_or(line);
+        }
+    }
+    // Nor are they forgotten: restarted twice within a second of it, the window is as full as it was. 49 calls were kept in
+    // the last round, and every restart may have lost 16.
+    let now = NOW.plus_ms(13_000 * 19 + 1_000);
+    let mut budget = Budget::restored(Crm::Hubspot, &line, now);
+    assert!(make(&mut budget, Purpose::Interactive, now));
+    budget.unsaved = super::snapshot::CALLS_MAX;
+    line = budget.due_snapshot(now).unwrap();
+    let mut budget = Budget::restored(Crm::Hubspot, &line, now);
+    let left = (0..110).filter(|_| make(&mut budget, Purpose::Interactive, now)).count();
+    assert_eq!(left, 110 - 49 - 1 - 3 * 16);
 }
 
 #[test]

@@ -122,6 +122,20 @@ impl Window {
         self.used.iter().filter(|(at, _)| *at > from).fold(0, |sum, (_, count)| sum.saturating_add(*count))
     }
 
+    /// Our uses in the window by the whole second (since 1970) at whose end they are counted.
+    pub(super) fn by_second(&self, now: Timestamp) -> Vec<(i64, u32)> {
+        let from = now.plus_ms(-self.length_ms);
+        let mut seconds: Vec<(i64, u32)> = Vec::new();
+        for (at, count) in self.used.iter().filter(|(at, _)| *at > from) {
+            let second = at.0.div_euclid(1_000) + i64::from(at.0.rem_euclid(1_000) > 0);
+            match seconds.iter_mut().find(|(known, _)| *known == second) {
+                Some((_, sum)) => *sum = sum.saturating_add(*count),
+                None => seconds.push((second, *count)),
+            }
+        }
+        seconds
+    }
+
     fn others_now(&self) -> u32 {
         self.others.max(self.others_before)
     }
