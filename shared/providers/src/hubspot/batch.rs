@@ -49,10 +49,16 @@ pub(super) fn read_contacts(lot: &mut Lot, call: &Call, answer: &Answer, now: Ti
         return lot.refuse_or_split(&call.entries, &errors::classify(answer, call.request.effect, now));
     };
     let results = hostile::list(&body, "results");
+    let mut addresses = Vec::with_capacity(results.len());
+    for result in results {
+        addresses.push(addresses_of(result));
+    }
     let mut unmatched = Vec::new();
     for &at in &call.entries {
-        let Some(email) = lot.entries.get(at).map(|entry| entry.email().to_owned()) else { continue };
-        match results.iter().find(|result| is_of(result, &email)).and_then(|r| Some((hostile::id(r.get("id"))?, r))) {
+        let Some(email) = lot.entries.get(at).map(Entry::email) else { continue };
+        let place = addresses.iter().position(|of_one| of_one.iter().any(|one| one.eq_ignore_ascii_case(email)));
+        let result = place.and_then(|place| results.get(place));
+        match result.and_then(|r| Some((hostile::id(r.get("id"))?, r))) {
             Some((id, result)) => contact_found(lot, at, &id, result),
             None => unmatched.push(at),
         }
@@ -83,12 +89,14 @@ fn contact_found(lot: &mut Lot, at: usize, id: &str, result: &Value) {
     });
 }
 
-/// Whether a contact has this address, as its own or as a further one (`;` between them). HubSpot lower-cases addresses.
-fn is_of(result: &Value, email: &str) -> bool {
-    let Some(properties) = result.get("properties") else { return false };
-    let further = hostile::text(properties, "hs_additional_emails").unwrap_or_default();
-    let own = hostile::text(properties, "email").unwrap_or_default();
-    std::iter::once(own).chain(further.split(';')).any(|one| one.trim().eq_ignore_ascii_case(email))
+/// A contact's addresses: its own, and further ones (`;` between them). HubSpot lower-cases addresses.
+fn addresses_of(result: &Value) -> Vec<&str> {
+    let Some(properties) = result.get("properties") else { return Vec::new() };
+    let mut addresses = vec![hostile::text(properties, "email").unwrap_or_default().trim()];
+    if let Some(further) = hostile::text(properties, "hs_additional_emails") {
+        addresses.extend(further.split(';').map(str::trim));
+    }
+    addresses
 }
 
 /// Our unique property on records of this kind, where the portal takes one.
@@ -155,11 +163,15 @@ pub(super) fn read_made(lot: &mut Lot, call: &Call, made: Made, unsure: Effect, 
             None => lot.fail(&call.entries, &failure::unreadable(response, unsure)),
         };
     }
+    let field = unique_field(lot, made).map(str::to_owned);
+    let mut results = Vec::new();
+    for result in hostile::list(&body, "results") {
+        results.push(Told::of(result, field.as_deref()));
+    }
     for &at in &call.entries {
         let Some(entry) = lot.entries.get(at) else { continue };
         let key = records::write_key(entry, lot.connection.id.as_str());
-        let field = unique_field(lot, made).map(|field| (field, key.as_str()));
-        let result = hostile::list(&body, "results").iter().find(|result| is_result_of(result, entry, made, field));
+        let result = Told::find(&results, entry, made, &key);
         let error = hostile::list(&body, "errors").iter().find(|error| is_error_of(error, entry));
         match (result.and_then(|r| Some((hostile::id(r.get("id"))?, r))), error) {
             (Some((id, result)), _) => is_made(lot, &[at], made, call.request.effect, &id, result),
@@ -215,15 +227,28 @@ fn is_made(lot: &mut Lot, positions: &[usize], made: Made, effect: Effect, id: &
     });
 }
 
-/// The trace id is optional in results; our property, the marker in the text and a patched deal's id are not.
-fn is_result_of(result: &Value, entry: &Entry, made: Made, field: Option<(&str, &str)>) -> bool {
-    let properties = result.get("properties").unwrap_or(&Value::Null);
-    hostile::text(result, "objectWriteTraceId") == Some(entry.id.as_str())
-        || field.is_some_and(|(name, key)| hostile::text(properties, name) == Some(key))
-        || made == Made::Deal
-            && entry.deal_external_id.is_some()
-            && hostile::id(result.get("id")) == entry.deal_external_id
-        || has_marker(result, entry, made)
+/// A result and what tells whose it is, read once: a hundred entries look among a hundred of them.
+struct Told<'a> {
+    result: &'a Value,
+    trace: Option<&'a str>,
+    key: Option<&'a str>,
+}
+
+impl<'a> Told<'a> {
+    fn of(result: &'a Value, field: Option<&str>) -> Self {
+        let key = field.and_then(|field| hostile::text(result.get("properties")?, field));
+        Self { result, trace: hostile::text(result, "objectWriteTraceId"), key }
+    }
+
+    /// The trace id is optional in results; our property, a patched deal's id and the marker in the text are not.
+    fn find(results: &[Self], entry: &Entry, made: Made, key: &str) -> Option<&'a Value> {
+        let by = |is: &dyn Fn(&Self) -> bool| results.iter().find(|told| is(told)).map(|told| told.result);
+        let is_deal = |told: &Self| hostile::id(told.result.get("id")) == entry.deal_external_id;
+        by(&|told| told.trace == Some(entry.id.as_str()))
+            .or_else(|| by(&|told| told.key == Some(key)))
+            .or_else(|| if made == Made::Deal && entry.deal_external_id.is_some() { by(&is_deal) } else { None })
+            .or_else(|| by(&|told| has_marker(told.result, entry, made)))
+    }
 }
 
 /// Whether a record carries this write's marker.

@@ -89,11 +89,19 @@ pub(super) fn read(lot: &mut Lot, call: &Call, (made, partner): (Made, Partner),
         let outcome = if partner == Partner::Deal { batch::without_deals(outcome) } else { outcome };
         return lot.fail_or_split(&call.entries, &outcome);
     };
-    let (results, refused) = (hostile::list(&body, "results"), hostile::list(&body, "errors"));
+    let refused = hostile::list(&body, "errors");
+    let mut tied = Vec::new();
+    for row in hostile::list(&body, "results") {
+        tied.extend(ends(row));
+    }
+    let is_tied = |one: &str, other: &str| {
+        let is = |from: &str, to: &str| from == one && to == other || from == other && to == one;
+        tied.iter().any(|(from, to)| is(from, to))
+    };
     let mut unmatched = Vec::new();
     for &at in &call.entries {
         let Some((one, other)) = lot.entries.get(at).and_then(|entry| pair(entry, made, partner)) else { continue };
-        if results.iter().any(|row| is_between(row, one, other)) {
+        if is_tied(one, other) {
             lot.each(&[at], |entry| mark(entry, partner));
         } else if let Some(item) = refused.iter().find(|item| names(item, one) || names(item, other)) {
             lot.fail(&[at], &errors::classify_item(response, item, now));
@@ -110,11 +118,10 @@ pub(super) fn read(lot: &mut Lot, call: &Call, (made, partner): (Made, Partner),
     }
 }
 
-fn is_between(row: &Value, one: &str, other: &str) -> bool {
-    let end = |at: &str| hostile::id(row.pointer(at));
-    let ends = (end("/from/id"), end("/to/id"));
-    let is = |from: &str, to: &str| (ends.0.as_deref(), ends.1.as_deref()) == (Some(from), Some(to));
-    is(one, other) || is(other, one)
+/// The two records of a row.
+fn ends(row: &Value) -> Option<(String, String)> {
+    let end = |name: &str| hostile::id(row.get(name)?.get("id"));
+    Some((end("from")?, end("to")?))
 }
 
 /// `context: {"id": ["9"]}` (recorded); other keys as a precaution.
