@@ -8,10 +8,12 @@ use crate::read_writes::WriteView;
 use crate::ring::ring;
 use crate::{Error, World, audit};
 use model::curated::{CuratedWrite, WRITES_PER_REQUEST_MAX};
+use model::write::WriteStatus;
 use model::{Crm, WriteId};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use store::connections::{self, ConnectedCrm};
 use store::db::nth;
 use store::writes::{self, Key, NewWrite, Write};
 
@@ -36,7 +38,7 @@ pub async fn submit_writes(
 ) -> Result<Vec<Result<Accepted, Error>>, Error> {
     let curated = read(body)?;
     let planned = curated.iter().map(|write| plan(caller, write)).collect::<Vec<_>>();
-    let rows = store(world, caller, &planned).await?;
+    let rows = store(world, caller, &curated, &planned).await?;
     let answers = answer(world, &planned, &rows);
     // Also for duplicates that are not final, whose first doorbell may have been lost.
     let open = rows.values().filter(|row| !row.status.is_final()).filter_map(Write::id);
@@ -78,12 +80,12 @@ fn plan(caller: &Caller, write: &CuratedWrite) -> NewWrite {
         action,
         &write.source_event_id,
     );
-    let payload = json!(write);
+    let payload = json!(write).to_string();
     let (kind, id) = write.target();
     NewWrite {
         crm: write.crm,
         key: key.as_str().to_owned(),
-        request_hash: crypto::idempotency::fingerprint(payload.to_string().as_bytes()),
+        request_hash: crypto::idempotency::fingerprint(payload.as_bytes()),
         target: crypto::idempotency::target(&caller.workspace_id, kind.as_str(), id),
         payload,
     }
@@ -91,7 +93,13 @@ fn plan(caller: &Caller, write: &CuratedWrite) -> NewWrite {
 
 type Rows = BTreeMap<(Crm, String), Write>;
 
-async fn store(world: &World<'_>, caller: &Caller, planned: &[NewWrite]) -> Result<Rows, Error> {
+/// The rows the writes have now: those that were there before as they are, new ones as they were just planned.
+async fn store(
+    world: &World<'_>,
+    caller: &Caller,
+    curated: &[CuratedWrite],
+    planned: &[NewWrite],
+) -> Result<Rows, Error> {
     let tenant = world.tenant(&caller.workspace_id, &caller.shard)?;
     let keys: Vec<Key> = planned.iter().map(|write| Key { crm: write.crm, key: write.key.clone() }).collect();
     let ids: Vec<Option<WriteId>> = planned.iter().map(|write| WriteId::of(write.crm, &write.key)).collect();
@@ -107,11 +115,50 @@ async fn store(world: &World<'_>, caller: &Caller, planned: &[NewWrite]) -> Resu
         .batch(vec![
             writes::plan(&tenant.scope, planned, &world.request_id, world.now),
             event.append_if_changed(&tenant.scope),
-            writes::select_by_keys(&tenant.scope, &keys),
+            writes::select_others(&tenant.scope, &keys, &world.request_id, world.now),
+            connections::select_connected(&tenant.scope),
         ])
         .await?;
-    let rows = nth(&outcomes, 2)?.rows::<Write>()?;
-    Ok(rows.into_iter().map(|row| ((row.crm, row.idempotency_key.clone()), row)).collect())
+    let mut rows = Rows::new();
+    for row in nth(&outcomes, 2)?.rows::<Write>()? {
+        rows.insert((row.crm, row.idempotency_key.clone()), row);
+    }
+    let connected = nth(&outcomes, 3)?.rows::<ConnectedCrm>()?;
+    for (write, new) in curated.iter().zip(planned) {
+        if connected.iter().any(|connected| connected.crm == new.crm) {
+            rows.entry((new.crm, new.key.clone())).or_insert_with(|| row_of(world, write, new));
+        }
+    }
+    Ok(rows)
+}
+
+/// The row of a write that was planned just now.
+fn row_of(world: &World<'_>, write: &CuratedWrite, new: &NewWrite) -> Write {
+    Write {
+        crm: new.crm,
+        idempotency_key: new.key.clone(),
+        request_hash: new.request_hash.clone(),
+        action: write.action.as_str().to_owned(),
+        object_type: write.object_type.clone(),
+        object_id: write.object_id.clone(),
+        source_event_id: write.source_event_id.clone(),
+        status: WriteStatus::Planned,
+        retry_count: 0,
+        next_retry_at: Some(world.now),
+        permanent_failure: 0,
+        in_doubt: 0,
+        error_class: None,
+        error_code: None,
+        error_detail: None,
+        provider_correlation_id: None,
+        external_ids_json: "{}".to_owned(),
+        response_json: None,
+        calls: None,
+        dry_run_json: None,
+        request_id: world.request_id.clone(),
+        created_at: world.now,
+        updated_at: world.now,
+    }
 }
 
 fn answer(world: &World<'_>, planned: &[NewWrite], rows: &Rows) -> Vec<Result<Accepted, Error>> {

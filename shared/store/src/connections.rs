@@ -112,6 +112,21 @@ impl Target {
     }
 }
 
+/// Which CRMs the workspace is connected to, as [`ConnectedCrm`].
+pub fn select_connected(scope: &WorkspaceScope) -> Statement {
+    Statement::new(
+        "SELECT crm FROM crm_connections WHERE workspace_id = ?1 AND status <> 'disconnected'",
+        [Bind::from(scope.workspace_id().as_str())],
+    )
+}
+
+/// A CRM that the workspace is connected to.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct ConnectedCrm {
+    /// Which.
+    pub crm: Crm,
+}
+
 /// The statement that reads a connection as the target of writes, for use in a batch.
 pub fn select_target(scope: &WorkspaceScope, crm: Crm) -> Statement {
     Statement::new(

@@ -202,8 +202,7 @@ impl Settlement {
                  dry_run_json = COALESCE(j.value->'dry_run', dry_run_json), calls = ?6,
                  lease_id = NULL, lease_until = NULL, updated_at = ?5
              FROM j
-             WHERE workspace_id = ?1 AND crm = ?2 AND idempotency_key = j.key AND lease_id = ?3
-                 AND idempotency_key IN (SELECT key FROM j)",
+             WHERE workspace_id = ?1 AND crm = ?2 AND idempotency_key = j.key AND lease_id = ?3",
             [
                 Bind::from(scope.workspace_id().as_str()),
                 crm.as_str().into(),

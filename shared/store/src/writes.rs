@@ -11,7 +11,7 @@ use crate::scope::WorkspaceScope;
 use model::write::WriteStatus;
 use model::{Crm, Timestamp, WriteId};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::json;
 
 /// A write to be planned.
 #[derive(Clone, Debug, Serialize)]
@@ -24,28 +24,50 @@ pub struct NewWrite {
     pub request_hash: String,
     /// Hash of the record it is about.
     pub target: String,
-    /// The curated write.
-    pub payload: Value,
+    /// The curated write, as JSON.
+    #[serde(skip)]
+    pub payload: String,
+}
+
+impl NewWrite {
+    /// As an object with the payload as it is: it was written once, for its fingerprint.
+    fn put(&self, list: &mut String) {
+        let rest = json!(self).to_string();
+        list.push_str(rest.trim_end_matches('}'));
+        list.push_str(",\"payload\":");
+        list.push_str(&self.payload);
+        list.push('}');
+    }
 }
 
 /// Plans writes. Those whose key is there already, and those of a CRM the workspace is not connected to, are left alone:
-/// [`select_by_keys`] in the same batch tells which row each key has. Only a write that rests because it was recorded in
-/// dry run becomes due again.
+/// [`select_others`] and [`connections::select_connected`](crate::connections::select_connected) in the same batch tell which.
+/// Only a write that rests because it was recorded in dry run becomes due again.
 ///
-/// The payloads go as JSON within JSON, not as text: a hundred of the largest are then 1.7 MB, and D1 binds 2 MB at most.
+/// The payloads go as JSON within JSON, not as text: a hundred of the largest are then 1.7 MB, and D1 binds 2 MB at most. Each
+/// is made text once: `json_each` would do so for every member that is read of it.
 pub fn plan(scope: &WorkspaceScope, writes: &[NewWrite], request_id: &str, now: Timestamp) -> Statement {
+    let mut list = String::from("[");
+    for write in writes {
+        if list.len() > 1 {
+            list.push(',');
+        }
+        write.put(&mut list);
+    }
+    list.push(']');
     Statement::new(
-        "INSERT INTO crm_write_log (workspace_id, crm, idempotency_key, request_hash, target, action, object_type, object_id,
+        "WITH j AS MATERIALIZED (SELECT key, value FROM json_each(?2))
+         INSERT INTO crm_write_log (workspace_id, crm, idempotency_key, request_hash, target, action, object_type, object_id,
              source_event_id, payload_json, status, next_retry_at, request_id, created_at, updated_at, position)
          SELECT ?1, j.value->>'crm', j.value->>'key', j.value->>'request_hash', j.value->>'target',
              j.value->>'$.payload.action', j.value->>'$.payload.object_type', j.value->>'$.payload.object_id',
              j.value->>'$.payload.source_event_id', j.value->'payload', 'planned', ?4, ?3, ?4, ?4, ?4 * 100 + j.key
-         FROM json_each(?2) j
+         FROM j
          WHERE EXISTS (SELECT 1 FROM crm_connections c
                        WHERE c.workspace_id = ?1 AND c.crm = j.value->>'crm' AND c.status <> 'disconnected')
          ON CONFLICT (workspace_id, crm, idempotency_key) DO UPDATE SET next_retry_at = excluded.next_retry_at
              WHERE crm_write_log.status = 'planned' AND crm_write_log.next_retry_at IS NULL",
-        [Bind::from(scope.workspace_id().as_str()), Bind::list(writes), request_id.into(), now.into()],
+        [Bind::from(scope.workspace_id().as_str()), list.into(), request_id.into(), now.into()],
     )
 }
 
@@ -124,6 +146,21 @@ pub struct Key {
     pub crm: Crm,
     /// The idempotency key.
     pub key: String,
+}
+
+/// The rows of these keys that [`plan`] did not make under this request's id and time: what a new row holds is known.
+pub fn select_others(scope: &WorkspaceScope, keys: &[Key], request_id: &str, now: Timestamp) -> Statement {
+    Statement::new(
+        concat!(
+            "SELECT ",
+            write_columns!(),
+            " FROM json_each(?2) j CROSS JOIN crm_write_log w
+                ON w.workspace_id = ?1 AND w.crm = j.value->>'crm' AND w.idempotency_key = j.value->>'key'
+              WHERE NOT (w.request_id = ?3 AND w.created_at = ?4)
+              LIMIT 100"
+        ),
+        [Bind::from(scope.workspace_id().as_str()), Bind::list(keys), request_id.into(), now.into()],
+    )
 }
 
 /// The rows of these keys.

@@ -15,7 +15,8 @@ fn new_write(crm: Crm, key: &str) -> NewWrite {
         key: key.to_owned(),
         request_hash: "hash".to_owned(),
         target: "someone".to_owned(),
-        payload: json!({"action": "create_task", "object_type": "thread", "object_id": "1", "source_event_id": "'\"é"}),
+        payload: json!({"action": "create_task", "object_type": "thread", "object_id": "1", "source_event_id": "'\"é"})
+            .to_string(),
     }
 }
 
@@ -33,6 +34,10 @@ pub(super) async fn writes_are_planned_once_and_only_where_connected(db: &dyn Db
     let keys = ["a", "b", "c"].map(|key| Key { crm: Crm::Hubspot, key: key.to_owned() });
     let rows = run(db, writes::select_by_keys(&scope, &keys)).await.map_err(words)?.rows::<Write>().map_err(words)?;
     ensure!(rows.len() == 3 && rows.iter().all(|row| row.status == WriteStatus::Planned), "{rows:?}");
+    for (request_id, at, others) in [("req", NOW, 0), ("another", NOW, 3), ("req", NOW.plus_ms(1), 3)] {
+        let found = run(db, writes::select_others(&scope, &keys, request_id, at)).await.map_err(words)?.rows.len();
+        ensure!(found == others, "{found} rows are not of {request_id} at {at:?}");
+    }
     Ok(())
 }
 
