@@ -176,7 +176,7 @@ fn line<'a>(
     for (name, value) in [("event", event), ("correlation_id", correlation_id), ("worker", worker)] {
         line.insert(name.to_owned(), Value::String(value.to_owned()));
     }
-    Value::Object(line).to_string()
+    model::json::text(&Value::Object(line))
 }
 
 fn print(line: &str) {

@@ -125,7 +125,7 @@ pub fn answer(reply: &Reply, request_id: &str, counts: Option<&str>) -> Outgoing
         Content::Refusal { error, page } => return refuse(error, page.as_ref(), &reply.headers, request_id, counts),
         Content::Passed(answer) => return Clone::clone(answer),
         Content::Problem { code, detail } => {
-            written = problem(reply.status, code, detail, request_id).to_string();
+            written = model::json::text(&problem(reply.status, code, detail, request_id));
             Body::problem(&written)
         }
     };

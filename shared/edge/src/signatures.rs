@@ -157,7 +157,7 @@ async fn verifies(key: &Value, check: &JwksCheck<'_>) -> Result<bool, JsValue> {
     set("hash", "SHA-256")?;
     let subtle: SubtleCrypto = global().crypto()?.subtle();
     let usages = Array::of1(&JsValue::from_str("verify"));
-    let jwk: Object = JSON::parse(&key.to_string())?.unchecked_into();
+    let jwk: Object = JSON::parse(&model::json::text(key))?.unchecked_into();
     let key: CryptoKey =
         JsFuture::from(subtle.import_key_with_object("jwk", &jwk, &algorithm, false, &usages)?).await?.unchecked_into();
     let signature = Uint8Array::from(check.signature);

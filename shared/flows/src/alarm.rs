@@ -61,6 +61,6 @@ pub(crate) fn connection_failed(
 }
 
 fn raise(world: &World<'_>, scope: &WorkspaceScope, id: &AlarmId, kind: &'static str, data: &Value) -> Statement {
-    let payload = json!({"type": kind, "timestamp": world.now.iso(), "data": data}).to_string();
+    let payload = model::json::text(&json!({"type": kind, "timestamp": world.now.iso(), "data": data}));
     raise_if_changed(scope, &Alarm { id, kind, payload: &payload, at: world.now })
 }

@@ -48,7 +48,7 @@ pub(crate) async fn end_removed(world: &World<'_>, removed: &Removed) -> Result<
     let mut ended = Ended { accounts: u32::try_from(removed.accounts.len()).unwrap_or(u32::MAX), ..Ended::default() };
     let all: Vec<&str> = removed.accounts.keys().map(String::as_str).collect();
     for accounts in all.chunks(ACCOUNTS_MAX) {
-        let accounts_json = json!(accounts).to_string();
+        let accounts_json = model::json::text(&json!(accounts));
         for shard in world.shards.names() {
             let Some(db) = world.shards.open(&shard) else { continue };
             for found in uninstalls::list_connected(db, removed.crm, &accounts_json, ROWS_MAX).await? {

@@ -21,7 +21,7 @@ impl Granted {
     /// Granted scopes as a JSON list; what the token says counts before what the account call says.
     pub(crate) fn scopes_json(&self) -> String {
         let scopes = self.token.scopes.as_ref().or(self.account.scopes.as_ref());
-        json!(scopes.map(Vec::as_slice).unwrap_or_default()).to_string()
+        model::json::text(&json!(scopes.map(Vec::as_slice).unwrap_or_default()))
     }
 
     /// When the token ends, as far as anyone told; Salesforce tells nothing unless introspection does.

@@ -70,7 +70,7 @@ pub async fn export_audit(
     let (at, id) = after.unwrap_or((Timestamp(0), String::new()));
     let outcome = run(tenant.db, select_after(&tenant.scope, (at, &id), EXPORTED_PER_PAGE)).await?;
     let events: Vec<Stored> = outcome.rows()?;
-    let ndjson = events.iter().fold(String::new(), |lines, event| lines + &view(event).to_string() + "\n");
+    let ndjson = events.iter().fold(String::new(), |lines, event| lines + &model::json::text(&view(event)) + "\n");
     let full = events.len() >= EXPORTED_PER_PAGE as usize;
     let next_cursor = events.last().filter(|_| full).map(|last| place(last.at, &last.id));
     Ok(Exported { ndjson, next_cursor })

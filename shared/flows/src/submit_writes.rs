@@ -80,7 +80,7 @@ fn plan(caller: &Caller, write: &CuratedWrite) -> NewWrite {
         action,
         &write.source_event_id,
     );
-    let payload = json!(write).to_string();
+    let payload = model::json::text(&json!(write));
     let (kind, id) = write.target();
     NewWrite {
         crm: write.crm,

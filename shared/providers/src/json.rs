@@ -33,5 +33,5 @@ pub(crate) fn each(lot: &Lot, positions: &[usize], of: &dyn Fn(&Entry) -> Option
 /// A `POST` of this.
 #[inline(never)]
 pub(crate) fn post(url: String, body: &Value, effect: Effect) -> Request {
-    Request::new(Method::Post, url, Body::Json(body.to_string()), effect)
+    Request::new(Method::Post, url, Body::Json(model::json::text(body)), effect)
 }

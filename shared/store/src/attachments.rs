@@ -94,6 +94,6 @@ pub fn forget(scope: &WorkspaceScope, removed: &[&Removable], now: Timestamp) ->
     Statement::new(
         "UPDATE attachments SET object_key = NULL, file_name = NULL, removed_at = ?3
          WHERE workspace_id = ?1 AND id IN (SELECT value FROM json_each(?2)) AND object_key IS NOT NULL",
-        [Bind::from(scope.workspace_id().as_str()), json!(ids).to_string().into(), now.into()],
+        [Bind::from(scope.workspace_id().as_str()), model::json::text(&json!(ids)).into(), now.into()],
     )
 }

@@ -32,7 +32,7 @@ impl Event<'_> {
             self.actor.into(),
             self.event.into(),
             self.subject.into(),
-            self.detail.to_string().into(),
+            model::json::text(&self.detail).into(),
             self.request_id.into(),
         ]
     }

@@ -64,7 +64,7 @@ pub async fn list_unsealed(
          WHERE EXISTS (SELECT 1 FROM audit_events e WHERE e.workspace_id = j.value AND e.at <= ?2
                            AND (e.at, e.id) > (COALESCE(h.last_at, 0), COALESCE(h.last_id, '')))
          LIMIT 1000",
-        [Bind::from(json!(workspaces).to_string()), until.into()],
+        [Bind::from(model::json::text(&json!(workspaces))), until.into()],
     );
     let found = run(db, statement).await?.rows::<Found>()?;
     Ok(found.into_iter().map(|row| row.workspace_id).collect())
@@ -160,7 +160,7 @@ pub struct Link {
 /// Seals: moves the ends that are as they were read, and numbers the events of those that it moved. Two sealers that read the
 /// same do the same. Crosses workspaces on purpose.
 pub fn seal(seals: &[Seal], now: Timestamp) -> Vec<Statement> {
-    let text = json!(seals).to_string();
+    let text = model::json::text(&json!(seals));
     vec![
         Statement::new(
             "INSERT INTO audit_heads (workspace_id, seq, hash, mac, last_at, last_id, sealed_at)

@@ -28,7 +28,7 @@ pub fn append_if_changed(event: &Event<'_>) -> Statement {
             Bind::from(event.install_id.as_str()),
             event.at.into(),
             event.event.into(),
-            event.detail.to_string().into(),
+            model::json::text(&event.detail).into(),
             event.request_id.into(),
         ],
     )

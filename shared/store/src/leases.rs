@@ -165,7 +165,7 @@ impl Settlement {
     pub fn of(settled: &[Settled]) -> Vec<Self> {
         let mut parts: Vec<Self> = Vec::new();
         for write in settled {
-            let row = write.row().to_string();
+            let row = model::json::text(&write.row());
             let fits = parts.last().is_some_and(|part| part.rows.len() + row.len() < SETTLEMENT_BYTES_MAX);
             if !fits {
                 parts.push(Self { rows: String::from("["), has_open_ends: false, len: 0 });

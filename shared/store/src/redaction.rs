@@ -23,7 +23,7 @@ pub fn redact(scope: &WorkspaceScope, keys: &[Key], now: Timestamp) -> Statement
              AND payload_json <> ?3",
         [
             Bind::from(scope.workspace_id().as_str()),
-            json!(keys).to_string().into(),
+            model::json::text(&json!(keys)).into(),
             REDACTED_PAYLOAD.into(),
             now.into(),
         ],
@@ -38,7 +38,7 @@ pub fn delete_attempts(scope: &WorkspaceScope, keys: &[Key]) -> Statement {
              SELECT w.crm, w.idempotency_key FROM json_each(?2) j CROSS JOIN crm_write_log w
                  ON w.workspace_id = ?1 AND w.crm = j.value->>'crm' AND w.idempotency_key = j.value->>'key'
              WHERE w.payload_json = ?3)",
-        [Bind::from(scope.workspace_id().as_str()), json!(keys).to_string().into(), REDACTED_PAYLOAD.into()],
+        [Bind::from(scope.workspace_id().as_str()), model::json::text(&json!(keys)).into(), REDACTED_PAYLOAD.into()],
     )
 }
 
@@ -52,7 +52,7 @@ pub fn cancel(scope: &WorkspaceScope, keys: &[Key], now: Timestamp) -> Statement
              AND status IN ('planned', 'failed') AND in_doubt = 0",
         [
             Bind::from(scope.workspace_id().as_str()),
-            json!(keys).to_string().into(),
+            model::json::text(&json!(keys)).into(),
             REDACTED_PAYLOAD.into(),
             now.into(),
         ],
@@ -65,6 +65,6 @@ pub fn select_left(scope: &WorkspaceScope, keys: &[Key]) -> Statement {
         "SELECT w.created_at FROM json_each(?2) j CROSS JOIN crm_write_log w
              ON w.workspace_id = ?1 AND w.crm = j.value->>'crm' AND w.idempotency_key = j.value->>'key'
          WHERE w.payload_json <> ?3 LIMIT 1000",
-        [Bind::from(scope.workspace_id().as_str()), json!(keys).to_string().into(), REDACTED_PAYLOAD.into()],
+        [Bind::from(scope.workspace_id().as_str()), model::json::text(&json!(keys)).into(), REDACTED_PAYLOAD.into()],
     )
 }

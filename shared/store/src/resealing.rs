@@ -73,7 +73,7 @@ pub fn reseal(rows: &[Resealed<'_>]) -> Statement {
          FROM json_each(?1) j
          WHERE workspace_id = j.value->>'w' AND crm = j.value->>'c' AND token_generation = j.value->>'g'
              AND access_token_sealed = j.value->>'was'",
-        [Bind::from(json!(rows).to_string())],
+        [Bind::from(model::json::text(&json!(rows)))],
     )
 }
 
@@ -136,6 +136,6 @@ pub fn reseal_installs(rows: &[InstallResealed<'_>]) -> Statement {
         "UPDATE pending_installs SET access_token_sealed = j.value->>'a', refresh_token_sealed = j.value->>'r'
          FROM json_each(?1) j
          WHERE pending_installs.id = j.value->>'i' AND token_generation = j.value->>'g' AND access_token_sealed = j.value->>'was'",
-        [Bind::from(json!(rows).to_string())],
+        [Bind::from(model::json::text(&json!(rows)))],
     )
 }

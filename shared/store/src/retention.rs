@@ -51,7 +51,7 @@ pub async fn list_due(db: &dyn Db, workspaces: &[(WorkspaceId, Cutoffs)]) -> Res
              FROM j LEFT JOIN retention_cursors c ON c.workspace_id = j.w)
          SELECT workspace_id, messages, attachments, writes, begun FROM d
          WHERE messages OR attachments OR writes OR begun LIMIT 1000",
-        [Bind::from(json!(asked).to_string())],
+        [Bind::from(model::json::text(&json!(asked)))],
     );
     run(db, statement).await?.rows()
 }
@@ -234,7 +234,7 @@ pub fn note_stragglers(scope: &WorkspaceScope, keys: &[Key]) -> Statement {
          ON CONFLICT DO NOTHING",
         [
             Bind::from(scope.workspace_id().as_str()),
-            json!(keys).to_string().into(),
+            model::json::text(&json!(keys)).into(),
             model::retention::REDACTED_PAYLOAD.into(),
         ],
     )
@@ -250,7 +250,7 @@ pub fn forget_stragglers(scope: &WorkspaceScope, keys: &[Key]) -> Statement {
                      AND w.idempotency_key = retention_stragglers.idempotency_key AND w.payload_json <> ?3)",
         [
             Bind::from(scope.workspace_id().as_str()),
-            json!(keys).to_string().into(),
+            model::json::text(&json!(keys)).into(),
             model::retention::REDACTED_PAYLOAD.into(),
         ],
     )

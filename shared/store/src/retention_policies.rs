@@ -91,7 +91,7 @@ pub async fn list(db: &dyn Db, workspaces: &[WorkspaceId]) -> Result<Vec<OfWorks
     let statement = Statement::new(
         "SELECT p.workspace_id, p.message_days, p.attachment_days, p.write_days
          FROM json_each(?1) j CROSS JOIN retention_policies p ON p.workspace_id = j.value LIMIT 1000",
-        [Bind::from(json!(workspaces).to_string())],
+        [Bind::from(model::json::text(&json!(workspaces)))],
     );
     run(db, statement).await?.rows()
 }

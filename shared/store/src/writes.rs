@@ -32,7 +32,7 @@ pub struct NewWrite {
 impl NewWrite {
     /// As an object with the payload as it is: it was written once, for its fingerprint.
     fn put(&self, list: &mut String) {
-        let rest = json!(self).to_string();
+        let rest = model::json::text(&json!(self));
         list.push_str(rest.trim_end_matches('}'));
         list.push_str(",\"payload\":");
         list.push_str(&self.payload);

@@ -33,7 +33,7 @@ impl CuratedWrite {
             return Err(Refusal::NotCurated(field));
         }
         // The length of the compact form: spaces a caller put in do not count.
-        if value.to_string().len() > WRITE_BYTES_MAX {
+        if crate::json::text(value).len() > WRITE_BYTES_MAX {
             return Err(Refusal::TooLarge);
         }
         let mut write: Self = serde::Deserialize::deserialize(value).map_err(|e| Refusal::Shape(shape(&e)))?;

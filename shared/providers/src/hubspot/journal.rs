@@ -118,7 +118,12 @@ pub fn read_subscriptions(answer: &Answer) -> Option<Vec<Lifecycle>> {
 /// Subscribes.
 pub fn subscribe_request(to: Lifecycle) -> Request {
     let body = json!({"subscriptionType": "APP_LIFECYCLE_EVENT", "eventTypeId": to.event_type(), "properties": []});
-    Request::new(Method::Post, hosts::journal("subscriptions", ""), Body::Json(body.to_string()), Effect::Idempotent)
+    Request::new(
+        Method::Post,
+        hosts::journal("subscriptions", ""),
+        Body::Json(model::json::text(&body)),
+        Effect::Idempotent,
+    )
 }
 
 /// Whether the subscription is in place: made, or there before (409).
@@ -206,7 +211,7 @@ mod tests {
 
     #[allow(clippy::unnecessary_wraps, reason = "what the readers take")]
     fn answer(status: u16, body: &Value) -> Answer {
-        let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
+        let body = if body.is_null() { Vec::new() } else { model::json::text(body).into_bytes() };
         Ok(Response { status, headers: Vec::new(), body: Secret::new(body) })
     }
 

@@ -59,7 +59,7 @@ pub(super) fn query_path(soql: &str) -> String {
 pub(super) fn request(instance: &str, parts: &[Value], effect: Effect) -> Request {
     let body = json!({"allOrNone": false, "collateSubrequests": false, "compositeRequest": parts});
     let url = format!("{instance}{}", hosts::data_path("composite"));
-    Request::new(Method::Post, url, Body::Json(body.to_string()), effect)
+    Request::new(Method::Post, url, Body::Json(model::json::text(&body)), effect)
 }
 
 /// A part's answer.
