@@ -50,18 +50,18 @@ pub type Reply = Result<Answer, Answer>;
 impl Answer {
     /// A JSON answer.
     pub fn json(status: u16, body: &Value) -> Self {
-        Self::typed(status, "application/json;charset=utf-8", body.to_string())
+        Self::typed(status, "application/json;charset=utf-8", serde_json::to_vec(body).unwrap_or_default())
     }
 
     /// An HTML page that may load and run nothing.
     pub fn html(status: u16, body: String) -> Self {
-        Self::typed(status, "text/html;charset=utf-8", body)
+        Self::typed(status, "text/html;charset=utf-8", body.into_bytes())
             .with("content-security-policy", "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'")
     }
 
     /// Plain text.
     pub fn text(status: u16, body: &str) -> Self {
-        Self::typed(status, "text/plain;charset=utf-8", body.to_owned())
+        Self::typed(status, "text/plain;charset=utf-8", body.into())
     }
 
     /// A status and nothing else.
@@ -74,8 +74,8 @@ impl Answer {
         Self::empty(302).with("location", location)
     }
 
-    fn typed(status: u16, kind: &str, body: String) -> Self {
-        Self { status, body: body.into_bytes(), ..Self::default() }.with("content-type", kind)
+    fn typed(status: u16, kind: &str, body: Vec<u8>) -> Self {
+        Self { status, body, ..Self::default() }.with("content-type", kind)
     }
 
     /// The same answer with one more header.

@@ -38,11 +38,13 @@ pub fn render(kind: Kind, record: &Record, state: &State, wanted: &Wanted, hub: 
             }
         }
     }
-    json!({
-        "id": record.id.to_string(), "properties": properties, "createdAt": clock::hubspot(record.created_at),
+    let mut shown = json!({
+        "id": record.id.to_string(), "createdAt": clock::hubspot(record.created_at),
         "updatedAt": clock::hubspot(state.updated_at), "archived": state.archived,
         "url": format!("https://app.hubspot.com/contacts/{hub}/record/{}/{}", kind.type_id(), record.id),
-    })
+    });
+    shown.put("properties", Value::Object(properties));
+    shown
 }
 
 fn computed(kind: Kind) -> &'static [&'static str] {

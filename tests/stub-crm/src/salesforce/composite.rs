@@ -5,6 +5,7 @@
 
 use crate::Env;
 use crate::config::Switches;
+use crate::fields::Fields as _;
 use crate::http::{Answer, Call, Request};
 use crate::salesforce::Scene;
 use crate::salesforce::errors::{Outcome, Refusal};
@@ -29,26 +30,28 @@ struct Part {
 
 /// `POST /composite`
 pub fn handle(org: &mut Org, call: &Call<'_>, scene: &Scene, env: &mut Env<'_>, serve: Serve) -> Outcome<Answer> {
-    let body = call.json().filter(Value::is_object).ok_or_else(Refusal::bad_json)?;
-    let listed = body.get("compositeRequest").and_then(Value::as_array);
+    let mut body = call.json().filter(Value::is_object).ok_or_else(Refusal::bad_json)?;
+    let listed = body.get_mut("compositeRequest").and_then(Value::as_array_mut);
     let listed = listed.ok_or_else(|| Refusal::new("JSON_PARSER_ERROR", "compositeRequest is missing"))?;
-    let parts = listed.iter().map(read_part).collect::<Outcome<Vec<Part>>>()?;
+    let parts = listed.iter_mut().map(read_part).collect::<Outcome<Vec<Part>>>()?;
     check(&parts)?;
+    let names: Vec<String> = parts.iter().map(|part| part.name.clone()).collect();
     let all_or_none = body.get("allOrNone").and_then(Value::as_bool).unwrap_or_default();
     let outermost = org.begin();
     let mut bodies: BTreeMap<String, Value> = BTreeMap::new();
     let mut answers: Vec<(String, Answer)> = Vec::new();
     let mut failed = None;
-    for (at, part) in parts.iter().enumerate() {
+    for (at, part) in parts.into_iter().enumerate() {
+        let name = part.name.clone();
         let answer = match (Answers { bodies: &bodies, switches: env.switches }).resolve(part) {
             Ok(part) => run(org, &part, call, scene, env, serve),
             Err(refusal) => refusal.answer(),
         };
         let good = answer.status < 300;
         if good {
-            bodies.insert(part.name.clone(), answer.value());
+            bodies.insert(name.clone(), answer.value());
         }
-        answers.push((part.name.clone(), answer));
+        answers.push((name, answer));
         if all_or_none && !good {
             failed = Some(at);
             break;
@@ -57,36 +60,41 @@ pub fn handle(org: &mut Org, call: &Call<'_>, scene: &Scene, env: &mut Env<'_>, 
     if outermost {
         org.end(failed.is_none());
     }
-    let shown: Vec<Value> = parts
-        .iter()
-        .enumerate()
-        .map(|(at, part)| match answers.get(at).filter(|_| failed.is_none_or(|failed| failed == at)) {
-            Some((name, answer)) => show(name, answer),
+    let shown = names.iter().enumerate().map(|(at, name)| {
+        match answers.get(at).filter(|_| failed.is_none_or(|failed| failed == at)) {
+            Some((name, answer)) => show(name, answer, bodies.remove(name)),
             None => show(
-                &part.name,
+                name,
                 &halted("The transaction was rolled back since another operation in the same transaction failed."),
+                None,
             ),
-        })
-        .collect();
-    Ok(Answer::json(200, &json!({"compositeResponse": shown})))
+        }
+    });
+    let mut all = json!({});
+    all.put("compositeResponse", shown.collect());
+    Ok(Answer::json(200, &all))
 }
 
 fn halted(message: &str) -> Answer {
     Refusal::new("PROCESSING_HALTED", message).answer()
 }
 
-fn show(name: &str, answer: &Answer) -> Value {
-    let body = if answer.body.is_empty() { Value::Null } else { answer.value() };
+/// `body` is the answer's, where it was read already.
+fn show(name: &str, answer: &Answer, body: Option<Value>) -> Value {
+    let body = body.unwrap_or_else(|| if answer.body.is_empty() { Value::Null } else { answer.value() });
     let headers: Map<String, Value> = answer
         .headers
         .iter()
         .filter(|(name, _)| name == "location")
         .map(|(_, value)| ("Location".to_owned(), json!(value)))
         .collect();
-    json!({"body": body, "httpHeaders": headers, "httpStatusCode": answer.status, "referenceId": name})
+    let mut shown = json!({"httpHeaders": headers, "httpStatusCode": answer.status, "referenceId": name});
+    shown.put("body", body);
+    shown
 }
 
-fn read_part(value: &Value) -> Outcome<Part> {
+fn read_part(value: &mut Value) -> Outcome<Part> {
+    let body = value.get_mut("body").map(Value::take).unwrap_or_default();
     let text = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let headers = value.get("httpHeaders").and_then(Value::as_object).into_iter().flatten();
     let part = Part {
@@ -94,7 +102,7 @@ fn read_part(value: &Value) -> Outcome<Part> {
         method: text("method"),
         url: text("url"),
         headers: headers.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect(),
-        body: value.get("body").cloned().unwrap_or(Value::Null),
+        body,
     };
     let good_name = part.name.starts_with(|c: char| c.is_ascii_alphabetic())
         && part.name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
@@ -125,7 +133,7 @@ fn check(parts: &[Part]) -> Outcome<()> {
 }
 
 fn run(org: &mut Org, part: &Part, call: &Call<'_>, scene: &Scene, env: &mut Env<'_>, serve: Serve) -> Answer {
-    let body = if part.body.is_null() { Vec::new() } else { part.body.to_string().into_bytes() };
+    let body = if part.body.is_null() { Vec::new() } else { serde_json::to_vec(&part.body).unwrap_or_default() };
     let request = Request {
         method: part.method.clone(),
         url: format!("{}{}", call.origin, part.url),
@@ -144,28 +152,20 @@ struct Answers<'a> {
 
 impl Answers<'_> {
     /// The part with every `@{...}` replaced.
-    fn resolve(&self, part: &Part) -> Outcome<Part> {
-        Ok(Part {
-            name: part.name.clone(),
-            method: part.method.clone(),
-            url: self.fill(&part.url)?,
-            headers: part.headers.clone(),
-            body: self.fill_value(&part.body)?,
-        })
+    fn resolve(&self, mut part: Part) -> Outcome<Part> {
+        part.url = self.fill(&part.url)?;
+        self.fill_value(&mut part.body)?;
+        Ok(part)
     }
 
-    fn fill_value(&self, value: &Value) -> Outcome<Value> {
+    fn fill_value(&self, value: &mut Value) -> Outcome<()> {
         match value {
-            Value::String(text) => self.fill(text).map(Value::String),
-            Value::Array(items) => {
-                items.iter().map(|item| self.fill_value(item)).collect::<Outcome<Vec<_>>>().map(Value::Array)
-            }
-            Value::Object(fields) => {
-                let filled = fields.iter().map(|(name, value)| Ok((name.clone(), self.fill_value(value)?)));
-                filled.collect::<Outcome<Map<_, _>>>().map(Value::Object)
-            }
-            other => Ok(other.clone()),
+            Value::String(text) if text.contains("@{") => *text = self.fill(text)?,
+            Value::Array(items) => items.iter_mut().try_for_each(|item| self.fill_value(item))?,
+            Value::Object(fields) => fields.values_mut().try_for_each(|value| self.fill_value(value))?,
+            _ => {}
         }
+        Ok(())
     }
 
     fn fill(&self, text: &str) -> Outcome<String> {
