@@ -1,10 +1,10 @@
 // processor.*: what the write processor does in a second, and what it spends on a write.
 //
-// writes_per_s_ratio_*: 4,000 writes of four connections in two workspaces from the first submit to the last settlement, on
+// writes_per_s_ratio_*: 12,000 writes of four connections in two workspaces from the first submit to the last settlement, on
 // one workerd, the stand-in without limits. The other side is a Worker that only inserts (twin/insert.mjs) into the same D1,
 // one row in a call to D1 and a hundred, half before the writes and half after. A round's ratio is of that round's rates, the
 // measure the median of the rounds. Everything runs on one thread there, so that the stand-in's work and the answers to the
-// submits count against us, and so does the second that the queue waits for more.
+// submits count against us, and so does the second that the queue waits for more, once in a round.
 //
 // d1_*_per_write: calls to D1 and statements in them, of 1,000 writes submitted a hundred at a time and carried by the
 // processor; the submits' own, and a lonely write's, are printed.
@@ -21,8 +21,8 @@ import { against, bench, median, outcomes, processors, sum, watch } from "./obse
 export const prefixes = ["processor"];
 
 const rounds = 5;
-const perRound = 4000;
-const inserts = { insert: { rows: 600, perCall: 1 }, batch_insert: { rows: 10_000, perCall: 100 } };
+const perRound = 12_000;
+const inserts = { insert: { rows: 1500, perCall: 1 }, batch_insert: { rows: 10_000, perCall: 100 } };
 const twin = "insert-twin";
 
 export async function run({ report, note, only }) {
