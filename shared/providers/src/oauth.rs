@@ -189,7 +189,7 @@ pub enum Standing {
     Inactive,
     /// The CRM answered, and not this question.
     Untold,
-    /// The CRM did not answer, or not now.
+    /// The CRM did not answer, or not now, or its answer was cut off.
     Unreachable,
 }
 
@@ -211,8 +211,11 @@ pub(crate) fn read_standing(answer: &Answer) -> Standing {
     if matches!(response.status, 300..=399 | 408 | 429 | 500..=599) {
         return Standing::Unreachable;
     }
-    let body = response.json().filter(|_| response.is_success());
-    match body.as_ref().and_then(|body| body.get("active")).and_then(Value::as_bool) {
+    let body = response.json();
+    if response.is_success() && body.is_none() {
+        return Standing::Unreachable;
+    }
+    match body.as_ref().filter(|_| response.is_success()).and_then(|body| body.get("active")).and_then(Value::as_bool) {
         Some(true) => Standing::Active,
         Some(false) => Standing::Inactive,
         None => Standing::Untold,

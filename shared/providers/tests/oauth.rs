@@ -346,6 +346,8 @@ fn only_a_plain_word_tells_how_a_refresh_token_stands() {
         (json_answer(400, &json!({"error": "unsupported_token_type"})), Standing::Untold),
         (json_answer(401, &json!({"active": false})), Standing::Untold),
         (answer(403, "<html>"), Standing::Untold),
+        (answer(200, "{\"active"), Standing::Unreachable),
+        (answer(200, "<html>"), Standing::Unreachable),
         (answer(429, ""), Standing::Unreachable),
         (answer(502, "<html>"), Standing::Unreachable),
         (answer(302, ""), Standing::Unreachable),
