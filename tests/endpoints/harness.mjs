@@ -157,8 +157,8 @@ class Conduit {
     assert.equal(answer.status, 200, answer.text);
   }
 
-  async submit(who, writes) {
-    const answer = await this.fetch("crm-writes", { token: who.service, json: Array.isArray(writes) ? { writes } : writes });
+  async submit(who, writes, headers = {}) {
+    const answer = await this.fetch("crm-writes", { token: who.service, json: Array.isArray(writes) ? { writes } : writes, headers });
     assert.equal(answer.status, 202, answer.text);
     return answer.body.writes;
   }
