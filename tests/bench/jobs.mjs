@@ -123,7 +123,7 @@ async function fill(conduit, from, to) {
     [write("done", "succeeded", "NULL", "3"), now],
     // Every tenth waits: a CRM whose people have to reconnect.
     [`${write("waits", "failed", "?4", "0")} WHERE i % 10 = 0`, now, later],
-    [`INSERT INTO crm_write_attempts (workspace_id, crm, idempotency_key, lease_id, started_at) SELECT ${ofWorkspace}, 'hubspot', 'done' || i, 'at_x', ?3 FROM n`, now],
+    [`INSERT INTO crm_write_attempts (workspace_id, write_created_at, crm, idempotency_key, started_at, lease_id) SELECT ${ofWorkspace}, ?3, 'hubspot', 'done' || i, ?3, 'at_x' FROM n`, now],
     [`INSERT INTO alarms (workspace_id, id, kind, payload_json, created_at, delivered_at) SELECT ${ofWorkspace}, 'al_' || i, 'crm.writes_failed', '{}', ?3, ?3 FROM n`, now],
     [`INSERT INTO crm_connections (workspace_id, crm, id, status, external_account_id, scopes_json, token_generation, connected_by, connected_at, created_at, updated_at) SELECT 'ws_c' || i, 'hubspot', 'cx_' || i, 'disconnected', 'a' || i, '[]', 1, 'us_x', ?3, ?3, ?3 FROM n`, now],
     [`INSERT INTO connection_health (workspace_id, crm, status, checked_at, check_at) SELECT 'ws_c' || i, 'hubspot', 'ok', ?3, CASE WHEN i < ${due} THEN ?3 ELSE ?4 END FROM n`, now, later],

@@ -225,6 +225,7 @@ impl LeasedLot {
             let chance = random::number(world.random)?;
             settled.push(Settled {
                 key: row.idempotency_key.clone(),
+                created_at: row.created_at,
                 transition: next(standing, outcome, WRITES, chance, now),
                 external_ids: json!(entry.external_ids),
                 response: entry.response.take(),
@@ -236,6 +237,7 @@ impl LeasedLot {
             let standing = Standing { crm, retry_count: row.retry_count, doubt };
             Settled {
                 key: row.idempotency_key.clone(),
+                created_at: row.created_at,
                 transition: next(standing, outcome.clone(), WRITES, 0, now),
                 external_ids: kept_ids(row),
                 response: None,
@@ -272,6 +274,7 @@ impl LeasedLot {
 fn at_rest(row: &Leased, dry_run: Option<Value>) -> Settled {
     Settled {
         key: row.idempotency_key.clone(),
+        created_at: row.created_at,
         transition: Transition {
             status: WriteStatus::Planned,
             retry_count: row.retry_count,

@@ -90,8 +90,7 @@ ids! {
 impl WriteId {
     /// The id of the write with this key: `wr_h…` for HubSpot, `wr_s…` for Salesforce, then the key's 43 characters.
     ///
-    /// One write per (workspace, CRM, idempotency key) is thereby the primary key itself, and a lookup by id needs no
-    /// second index.
+    /// One write per (workspace, CRM, idempotency key) is thereby one unique index, and a lookup by id needs no second one.
     pub fn of(crm: Crm, idempotency_key: &str) -> Option<Self> {
         let letter = match crm {
             Crm::Hubspot => 'h',

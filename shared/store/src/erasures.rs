@@ -127,7 +127,7 @@ pub async fn list_writes(
 ) -> Result<Vec<Passed>, DbError> {
     let statement = Statement::new(
         "SELECT crm, idempotency_key, created_at, payload_json->>'$.contact.email' AS email
-         FROM crm_write_log INDEXED BY crm_write_log_by_time
+         FROM crm_write_log
          WHERE workspace_id = ?1 AND created_at <= ?5 AND (created_at, crm, idempotency_key) > (?2, ?3, ?4)
          ORDER BY created_at, crm, idempotency_key LIMIT ?6",
         [

@@ -56,7 +56,7 @@ pub struct Claim<'a> {
 /// but one that another lot is sending always does: two lots that look for one person at once would both make it.
 pub fn lease(scope: &WorkspaceScope, crm: Crm, keys: &[String], claim: &Claim<'_>) -> Statement {
     Statement::new(
-        "UPDATE crm_write_log AS w SET
+        "UPDATE crm_write_log AS w INDEXED BY crm_write_log_identity SET
              external_account_id = CASE WHEN (in_doubt = 1 OR status = 'in_flight') AND external_account_id IS NOT NULL
                  THEN external_account_id
                  ELSE (SELECT c.external_account_id FROM crm_connections c WHERE c.workspace_id = ?1 AND c.crm = ?2) END,
@@ -94,8 +94,8 @@ pub fn lease(scope: &WorkspaceScope, crm: Crm, keys: &[String], claim: &Claim<'_
 /// The attempt rows of a lease, in the same batch: they are there before the first request leaves.
 pub fn begin_attempts(scope: &WorkspaceScope, crm: Crm, keys: &[String], lease_id: &str, now: Timestamp) -> Statement {
     Statement::new(
-        "INSERT INTO crm_write_attempts (workspace_id, crm, idempotency_key, lease_id, started_at)
-         SELECT w.workspace_id, w.crm, w.idempotency_key, ?4, ?5
+        "INSERT INTO crm_write_attempts (workspace_id, write_created_at, crm, idempotency_key, started_at, lease_id)
+         SELECT w.workspace_id, w.created_at, w.crm, w.idempotency_key, ?5, ?4
          FROM json_each(?3) j CROSS JOIN crm_write_log w
              ON w.workspace_id = ?1 AND w.crm = ?2 AND w.idempotency_key = j.value
          WHERE w.lease_id = ?4
@@ -109,6 +109,8 @@ pub fn begin_attempts(scope: &WorkspaceScope, crm: Crm, keys: &[String], lease_i
 pub struct Settled {
     /// Its key.
     pub key: String,
+    /// When it was planned: with its key, where its row and its attempts' are.
+    pub created_at: Timestamp,
     /// The new state.
     pub transition: Transition,
     /// What the CRM has for it by now.
@@ -130,6 +132,7 @@ impl Settled {
         };
         let transition = &self.transition;
         put("key", Some(json!(self.key)));
+        put("created_at", Some(json!(self.created_at)));
         put("status", Some(json!(transition.status)));
         put("retry_count", Some(json!(transition.retry_count)));
         put("next_retry_at", transition.next_retry_at.map(|at| json!(at)));
@@ -189,8 +192,9 @@ impl Settlement {
     /// took.
     pub fn settle(&self, scope: &WorkspaceScope, crm: Crm, lease_id: &str, calls: u32, now: Timestamp) -> Statement {
         Statement::new(
-            "WITH j AS MATERIALIZED (SELECT value->>'key' AS key, value FROM json_each(?4))
-             UPDATE crm_write_log SET
+            "WITH j AS MATERIALIZED (SELECT value->>'key' AS key, value->>'created_at' AS created_at, value
+                                     FROM json_each(?4))
+             UPDATE crm_write_log AS w SET
                  status = j.value->>'status', retry_count = j.value->>'retry_count',
                  next_retry_at = j.value->>'next_retry_at',
                  permanent_failure = (j.value->>'status' = 'permanent_failure'),
@@ -202,7 +206,8 @@ impl Settlement {
                  dry_run_json = COALESCE(j.value->'dry_run', dry_run_json), calls = ?6,
                  lease_id = NULL, lease_until = NULL, updated_at = ?5
              FROM j
-             WHERE workspace_id = ?1 AND crm = ?2 AND idempotency_key = j.key AND lease_id = ?3",
+             WHERE w.workspace_id = ?1 AND w.created_at = j.created_at AND w.crm = ?2 AND w.idempotency_key = j.key
+                 AND w.lease_id = ?3",
             [
                 Bind::from(scope.workspace_id().as_str()),
                 crm.as_str().into(),
@@ -227,14 +232,14 @@ impl Settlement {
         let (lease_id, started_at) = lease;
         self.has_open_ends.then(|| {
             Statement::new(
-                "WITH j AS MATERIALIZED (SELECT value->>'key' AS key, value FROM json_each(?5)
-                                         WHERE value->>'status' <> 'succeeded')
-                 UPDATE crm_write_attempts SET
+                "WITH j AS MATERIALIZED (SELECT value->>'key' AS key, value->>'created_at' AS created_at, value
+                                         FROM json_each(?5) WHERE value->>'status' <> 'succeeded')
+                 UPDATE crm_write_attempts AS a SET
                      ended_at = ?7, outcome = j.value->>'status', http_status = j.value->>'http',
                      error_code = j.value->>'code', calls = ?6
                  FROM j
-                 WHERE workspace_id = ?1 AND crm = ?2 AND idempotency_key = j.key AND started_at = ?4 AND lease_id = ?3
-                     AND idempotency_key IN (SELECT key FROM j)",
+                 WHERE a.workspace_id = ?1 AND a.write_created_at = j.created_at AND a.crm = ?2
+                     AND a.idempotency_key = j.key AND a.started_at = ?4 AND a.lease_id = ?3",
                 [
                     Bind::from(scope.workspace_id().as_str()),
                     crm.as_str().into(),

@@ -12,8 +12,8 @@ use serde_json::json;
 /// known. A write that only rests, recorded in dry run, ends with it.
 pub fn redact(scope: &WorkspaceScope, keys: &[Key], now: Timestamp) -> Statement {
     Statement::new(
-        "UPDATE crm_write_log SET payload_json = ?3, response_json = NULL, dry_run_json = NULL, error_detail = NULL,
-             target = NULL,
+        "UPDATE crm_write_log INDEXED BY crm_write_log_identity SET
+             payload_json = ?3, response_json = NULL, dry_run_json = NULL, error_detail = NULL, target = NULL,
              permanent_failure = (status <> 'succeeded'),
              error_class = CASE WHEN status = 'planned' THEN 'mapping' ELSE error_class END,
              error_code = CASE WHEN status = 'planned' THEN 'payload_expired' ELSE error_code END,
@@ -34,8 +34,8 @@ pub fn redact(scope: &WorkspaceScope, keys: &[Key], now: Timestamp) -> Statement
 pub fn delete_attempts(scope: &WorkspaceScope, keys: &[Key]) -> Statement {
     Statement::new(
         "DELETE FROM crm_write_attempts
-         WHERE workspace_id = ?1 AND (crm, idempotency_key) IN (
-             SELECT w.crm, w.idempotency_key FROM json_each(?2) j CROSS JOIN crm_write_log w
+         WHERE workspace_id = ?1 AND (write_created_at, crm, idempotency_key) IN (
+             SELECT w.created_at, w.crm, w.idempotency_key FROM json_each(?2) j CROSS JOIN crm_write_log w
                  ON w.workspace_id = ?1 AND w.crm = j.value->>'crm' AND w.idempotency_key = j.value->>'key'
              WHERE w.payload_json = ?3)",
         [Bind::from(scope.workspace_id().as_str()), model::json::text(&json!(keys)).into(), REDACTED_PAYLOAD.into()],
@@ -45,9 +45,10 @@ pub fn delete_attempts(scope: &WorkspaceScope, keys: &[Key]) -> Statement {
 /// Those that wait to be tried, and of which no try is in doubt, are not tried any more and lose their payload.
 pub fn cancel(scope: &WorkspaceScope, keys: &[Key], now: Timestamp) -> Statement {
     Statement::new(
-        "UPDATE crm_write_log SET payload_json = ?3, response_json = NULL, dry_run_json = NULL, error_detail = NULL,
-             target = NULL, status = 'permanent_failure', permanent_failure = 1, next_retry_at = NULL,
-             error_class = 'mapping', error_code = 'erased', updated_at = ?4
+        "UPDATE crm_write_log INDEXED BY crm_write_log_identity SET
+             payload_json = ?3, response_json = NULL, dry_run_json = NULL, error_detail = NULL, target = NULL,
+             status = 'permanent_failure', permanent_failure = 1, next_retry_at = NULL, error_class = 'mapping',
+             error_code = 'erased', updated_at = ?4
          WHERE workspace_id = ?1 AND (crm, idempotency_key) IN (SELECT value->>'crm', value->>'key' FROM json_each(?2))
              AND status IN ('planned', 'failed') AND in_doubt = 0",
         [

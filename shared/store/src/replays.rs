@@ -80,12 +80,11 @@ pub fn select(scope: &WorkspaceScope, which: &DeadLetters, limit: u32) -> Statem
 /// and so are those without a connection to write through.
 pub fn replay(scope: &WorkspaceScope, keys: &[Key], at: Timestamp) -> Statement {
     Statement::new(
-        "UPDATE crm_write_log AS w SET
+        "UPDATE crm_write_log AS w INDEXED BY crm_write_log_identity SET
              status = CASE WHEN in_doubt = 1 THEN 'unknown' ELSE 'planned' END, permanent_failure = 0,
              retry_count = 0, next_retry_at = ?3, updated_at = ?3
-         FROM json_each(?2) j
-         WHERE w.workspace_id = ?1 AND w.crm = j.value->>'crm' AND w.idempotency_key = j.value->>'key'
-             AND w.permanent_failure = 1
+         WHERE workspace_id = ?1 AND (crm, idempotency_key) IN (SELECT value->>'crm', value->>'key' FROM json_each(?2))
+             AND permanent_failure = 1
              AND EXISTS (SELECT 1 FROM crm_connections c
                          WHERE c.workspace_id = ?1 AND c.crm = w.crm AND c.status <> 'disconnected')",
         [Bind::from(scope.workspace_id().as_str()), Bind::list(keys), at.into()],

@@ -2,9 +2,8 @@
 //! read; `leases` has the processor's part, `replays` the operator's.
 //!
 //! A whole lot travels as one JSON text (`json_each`), so that a hundred writes cost as many round trips and bound
-//! parameters as one. Left to itself SQLite takes the first two columns of the key for narrow enough and walks all writes of
-//! the connection, taking the JSON apart for each: `CROSS JOIN`, and a list made once with the key beside the join, keep it
-//! from that.
+//! parameters as one. Left to itself SQLite may take the workspace alone for narrow enough and walk all its writes, taking the
+//! JSON apart for each: `CROSS JOIN`, and the index of identities by its name, keep it from that.
 
 use crate::db::{Bind, Db, DbError, Statement, run};
 use crate::scope::WorkspaceScope;
@@ -65,7 +64,7 @@ pub fn plan(scope: &WorkspaceScope, writes: &[NewWrite], request_id: &str, now: 
          FROM j
          WHERE EXISTS (SELECT 1 FROM crm_connections c
                        WHERE c.workspace_id = ?1 AND c.crm = j.value->>'crm' AND c.status <> 'disconnected')
-         ON CONFLICT (workspace_id, crm, idempotency_key) DO UPDATE SET next_retry_at = excluded.next_retry_at
+         ON CONFLICT DO UPDATE SET next_retry_at = excluded.next_retry_at
              WHERE crm_write_log.status = 'planned' AND crm_write_log.next_retry_at IS NULL",
         [Bind::from(scope.workspace_id().as_str()), list.into(), request_id.into(), now.into()],
     )
@@ -148,16 +147,22 @@ pub struct Key {
     pub key: String,
 }
 
+/// The writes `w` of the keys in ?2.
+macro_rules! from_keys {
+    () => {
+        " FROM json_each(?2) j CROSS JOIN crm_write_log w
+              ON w.workspace_id = ?1 AND w.crm = j.value->>'crm' AND w.idempotency_key = j.value->>'key'"
+    };
+}
+
 /// The rows of these keys that [`plan`] did not make under this request's id and time: what a new row holds is known.
 pub fn select_others(scope: &WorkspaceScope, keys: &[Key], request_id: &str, now: Timestamp) -> Statement {
     Statement::new(
         concat!(
             "SELECT ",
             write_columns!(),
-            " FROM json_each(?2) j CROSS JOIN crm_write_log w
-                ON w.workspace_id = ?1 AND w.crm = j.value->>'crm' AND w.idempotency_key = j.value->>'key'
-              WHERE NOT (w.request_id = ?3 AND w.created_at = ?4)
-              LIMIT 100"
+            from_keys!(),
+            " WHERE NOT (w.request_id = ?3 AND w.created_at = ?4) LIMIT 100"
         ),
         [Bind::from(scope.workspace_id().as_str()), Bind::list(keys), request_id.into(), now.into()],
     )
@@ -166,13 +171,7 @@ pub fn select_others(scope: &WorkspaceScope, keys: &[Key], request_id: &str, now
 /// The rows of these keys.
 pub fn select_by_keys(scope: &WorkspaceScope, keys: &[Key]) -> Statement {
     Statement::new(
-        concat!(
-            "SELECT ",
-            write_columns!(),
-            " FROM json_each(?2) j CROSS JOIN crm_write_log w
-                ON w.workspace_id = ?1 AND w.crm = j.value->>'crm' AND w.idempotency_key = j.value->>'key'
-              LIMIT 100"
-        ),
+        concat!("SELECT ", write_columns!(), from_keys!(), " LIMIT 100"),
         [Bind::from(scope.workspace_id().as_str()), Bind::list(keys)],
     )
 }
@@ -298,8 +297,10 @@ pub struct Attempt {
 pub async fn list_attempts(db: &dyn Db, scope: &WorkspaceScope, id: &WriteId) -> Result<Vec<Attempt>, DbError> {
     let Some((crm, key)) = id.parts() else { return Ok(Vec::new()) };
     let statement = Statement::new(
-        "SELECT started_at, ended_at, outcome, http_status, error_code, calls FROM crm_write_attempts
-         WHERE workspace_id = ?1 AND crm = ?2 AND idempotency_key = ?3 ORDER BY started_at, lease_id LIMIT 100",
+        "SELECT a.started_at, a.ended_at, a.outcome, a.http_status, a.error_code, a.calls
+         FROM crm_write_log w CROSS JOIN crm_write_attempts a
+             ON a.workspace_id = ?1 AND a.write_created_at = w.created_at AND a.crm = ?2 AND a.idempotency_key = ?3
+         WHERE w.workspace_id = ?1 AND w.crm = ?2 AND w.idempotency_key = ?3 ORDER BY a.started_at, a.lease_id LIMIT 100",
         [Bind::from(scope.workspace_id().as_str()), crm.as_str().into(), key.into()],
     );
     run(db, statement).await?.rows()

@@ -3,7 +3,7 @@
 
 use async_trait::async_trait;
 use model::write::{Transition, WriteStatus};
-use model::{Crm, Timestamp};
+use model::{Crm, Timestamp, WriteId};
 use pollster::block_on;
 use serde_json::json;
 use simulator::workspace;
@@ -12,6 +12,7 @@ use store::leases::{self, Claim, Settled, Settlement};
 use store::writes::{self, Key};
 use store::{
     Db, DbError, Outcome, Statement, WorkspaceScope, deals, health, install_events, metrics, pending_installs,
+    redaction, replays, retention,
 };
 use stub_db::SqliteDb;
 
@@ -28,12 +29,17 @@ fn a_lot_is_found_by_its_keys() {
     let (crm, keys, now) = (Crm::Hubspot, ["k".to_owned()], Timestamp(0));
     let settled = [Settled {
         key: "k".to_owned(),
+        created_at: now,
         transition: Transition { status: WriteStatus::Failed, retry_count: 1, next_retry_at: Some(now), failure: None },
         external_ids: json!({}),
         response: None,
         dry_run: None,
     }];
     let part = Settlement::of(&settled).remove(0);
+    let of_a_write = [Key { crm, key: "k".to_owned() }];
+    let asked = Asked::default();
+    block_on(writes::list_attempts(&asked, &scope, &WriteId::of(crm, "k").unwrap())).unwrap();
+    let list_attempts = asked.0.take().remove(0);
     let claim = Claim { lease_id: "at_1", until: now, crashed_before: now, held_since: now, at: now };
     for (name, statement) in [
         ("lease", leases::lease(&scope, crm, &keys, &claim)),
@@ -41,16 +47,27 @@ fn a_lot_is_found_by_its_keys() {
         ("settle", part.settle(&scope, crm, "at_1", 1, now)),
         ("end_attempts", part.end_attempts(&scope, crm, ("at_1", now), 1, now).unwrap()),
         ("deals", deals::select_of_lease(&scope, crm, &keys, "at_1")),
-        ("select_by_keys", writes::select_by_keys(&scope, &[Key { crm, key: "k".to_owned() }])),
+        ("select_by_keys", writes::select_by_keys(&scope, &of_a_write)),
+        ("select_others", writes::select_others(&scope, &of_a_write, "req", now)),
+        ("replay", replays::replay(&scope, &of_a_write, now)),
+        ("redact", redaction::redact(&scope, &of_a_write, now)),
+        ("cancel", redaction::cancel(&scope, &of_a_write, now)),
+        ("select_left", redaction::select_left(&scope, &of_a_write)),
+        ("delete_attempts", redaction::delete_attempts(&scope, &of_a_write)),
+        ("note_stragglers", retention::note_stragglers(&scope, &of_a_write)),
+        ("list_attempts", list_attempts),
     ] {
         let plan = plan_of(&db, statement);
         let of_table: Vec<&String> =
-            plan.iter().filter(|step| step.contains("crm_write") || step.contains("SEARCH w")).collect();
+            plan.iter().filter(|step| OF_TABLE.iter().any(|table| step.contains(table))).collect();
         assert!(!of_table.is_empty(), "{name}: {plan:?}");
         let by_key = |step: &&String| step.contains("idempotency_key=?") || step.contains(BY_TARGET);
         assert!(of_table.iter().all(by_key), "{name} walks the table: {plan:?}");
     }
 }
+
+/// Steps about the write log and its attempts, by name or alias.
+const OF_TABLE: [&str; 3] = ["crm_write", "SEARCH w", "SEARCH a"];
 
 /// The looks for open writes of the same target: an earlier one, and one that another lot is sending.
 const BY_TARGET: &str = "USING INDEX crm_write_log_open (<expr>=? AND workspace_id=? AND crm=? AND target=?";

@@ -18,9 +18,14 @@ fn migrations() -> Vec<PathBuf> {
 
 /// Applies what is missing, each file in one transaction. `user_version` is the number of those applied.
 pub fn apply(connection: &mut Connection) {
+    apply_until(connection, u32::MAX);
+}
+
+/// As [`apply`], but none after this number.
+pub fn apply_until(connection: &mut Connection, last: u32) {
     let applied: u32 =
         connection.pragma_query_value(None, "user_version", |row| row.get(0)).expect("SQLite has a user_version");
-    for (number, file) in (1_u32..).zip(migrations()).skip_while(|(number, _)| *number <= applied) {
+    for (number, file) in (1_u32..).zip(migrations()).filter(|(number, _)| (applied + 1..=last).contains(number)) {
         let sql = std::fs::read_to_string(&file).expect("a migration can be read");
         let transaction = connection.transaction().expect("a transaction begins");
         if let Err(error) = transaction.execute_batch(&sql) {

@@ -2,6 +2,7 @@
 
 use crate::{Counters, Fault, SqliteDb};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use store::{Bind, Db, DbError, Outcome, Statement};
 
 fn run(db: &SqliteDb, sql: &'static str, binds: &[Bind]) -> Result<Outcome, DbError> {
@@ -275,4 +276,54 @@ fn a_dump_shows_every_value() {
         assert!(dump.iter().any(|v| v.table == "workspaces" && v.column == column && v.text == text), "{column}");
     }
     assert_eq!(dump.len(), 4);
+}
+
+#[test]
+fn the_write_log_keeps_its_rows_and_their_attempts_when_it_is_ordered_by_time() {
+    let mut connection = rusqlite::Connection::open_in_memory().unwrap();
+    crate::schema::apply_until(&mut connection, 11);
+    connection
+        .execute_batch(
+            "INSERT INTO crm_write_log (workspace_id, crm, idempotency_key, request_hash, action, object_type, object_id,
+                 source_event_id, payload_json, status, retry_count, next_retry_at, in_doubt, error_class, error_code,
+                 error_detail, provider_correlation_id, external_ids_json, response_json, dry_run_json, lease_id,
+                 lease_until, request_id, created_at, updated_at, target, position, external_account_id, calls)
+             VALUES ('ws_1', 'hubspot', 'k1', 'h', 'a', 't', 'o', 'e', '{}', 'in_flight', 2, 5, 1, 'c', 'd', 'f', 'g',
+                     '{\"task\":\"9\"}', '{}', '[]', 'at_2', 7, 'r', 3, 4, 'x', 300, '77', 6),
+                    ('ws_1', 'hubspot', 'k2', 'h', 'a', 't', 'o', 'e', '{}', 'planned', 0, NULL, 0, NULL, NULL, NULL, NULL,
+                     '{}', NULL, NULL, NULL, NULL, 'r', 9, 9, NULL, NULL, NULL, NULL);
+             INSERT INTO crm_write_attempts (workspace_id, crm, idempotency_key, lease_id, started_at, ended_at, outcome,
+                 http_status, error_code, calls)
+             VALUES ('ws_1', 'hubspot', 'k1', 'at_1', 3, 4, 'failed', 500, 'd', 2),
+                    ('ws_1', 'hubspot', 'k1', 'at_2', 5, NULL, NULL, NULL, NULL, NULL)",
+        )
+        .unwrap();
+    let before = rows_by_column(&connection);
+    crate::schema::apply(&mut connection);
+    let mut after = rows_by_column(&connection);
+    let of_attempts = after.get_mut("crm_write_attempts").unwrap();
+    assert_eq!(of_attempts.remove("write_created_at").unwrap(), ["3", "3"]);
+    assert_eq!(after, before);
+}
+
+/// Of the write log and its attempts: what each column holds, in the order of the keys.
+fn rows_by_column(connection: &rusqlite::Connection) -> BTreeMap<&'static str, BTreeMap<String, Vec<String>>> {
+    let mut tables = BTreeMap::new();
+    for (table, order) in [("crm_write_log", "idempotency_key"), ("crm_write_attempts", "idempotency_key, started_at")]
+    {
+        let mut select = connection.prepare(&format!("SELECT * FROM {table} ORDER BY {order}")).unwrap();
+        let names: Vec<String> = select.column_names().into_iter().map(str::to_owned).collect();
+        let mut columns: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let mut rows = select.query([]).unwrap();
+        while let Some(row) = rows.next().unwrap() {
+            for name in &names {
+                let value = row
+                    .get::<_, Option<String>>(name.as_str())
+                    .or_else(|_| row.get::<_, i64>(name.as_str()).map(|number| Some(number.to_string())));
+                columns.entry(name.clone()).or_default().push(value.unwrap().unwrap_or_else(|| "NULL".to_owned()));
+            }
+        }
+        tables.insert(table, columns);
+    }
+    tables
 }

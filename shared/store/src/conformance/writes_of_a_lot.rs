@@ -64,6 +64,7 @@ pub(super) async fn a_lease_is_given_once_and_settled_under_its_name(db: &dyn Db
     ensure!(second.is_empty(), "leased twice: {second:?}");
     let settled = |key: &str| Settled {
         key: key.to_owned(),
+        created_at: NOW,
         transition: Transition { status: WriteStatus::Succeeded, retry_count: 1, next_retry_at: None, failure: None },
         external_ids: json!({"task": "9"}),
         response: Some(json!({"id": "9"})),
@@ -117,6 +118,7 @@ pub(super) async fn an_earlier_open_write_of_a_target_holds_back_later_ones(db: 
     ensure!(lease("at_3", &["second"], later).await?.is_empty(), "the second overtook the first in flight");
     let done = Settled {
         key: "first".to_owned(),
+        created_at: NOW,
         transition: Transition { status: WriteStatus::Succeeded, retry_count: 1, next_retry_at: None, failure: None },
         external_ids: json!({}),
         response: None,
@@ -153,6 +155,7 @@ pub(super) async fn a_settlement_too_large_to_bind_goes_in_parts(db: &dyn Db) ->
         .iter()
         .map(|key| Settled {
             key: key.clone(),
+            created_at: NOW,
             transition: Transition { status: WriteStatus::Planned, retry_count: 0, next_retry_at: None, failure: None },
             external_ids: json!({}),
             response: None,

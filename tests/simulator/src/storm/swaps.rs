@@ -34,7 +34,7 @@ fn of_writes(bug: Bug) -> Vec<Swap> {
             Swap { of: "in_doubt = CASE", from: "f.lease_until > ?7", to: "f.lease_until > ?7 AND 1 = 0" },
         ],
         Bug::DueTimeNotChecked => one("in_doubt = CASE", "AND next_retry_at <= ?6", ""),
-        Bug::SettledWithoutLease => one("in_doubt = MAX", "AND lease_id = ?3", ""),
+        Bug::SettledWithoutLease => one("in_doubt = MAX", "AND w.lease_id = ?3", ""),
         Bug::CrashNotInDoubt => {
             one("in_doubt = CASE", "CASE WHEN status = 'in_flight' THEN 1 ELSE in_doubt END", "in_doubt")
         }
@@ -139,14 +139,12 @@ fn of_upkeep(bug: Bug) -> Vec<Swap> {
     match bug {
         Bug::ErasedPayloadKept => one(
             "permanent_failure = (status <> 'succeeded')",
-            "SET payload_json = ?3, response_json = NULL",
-            "SET response_json = NULL",
+            "payload_json = ?3, response_json = NULL",
+            "response_json = NULL",
         ),
-        Bug::ErasedAlthoughInDoubt => one(
-            "error_class = 'mapping', error_code = 'erased'",
-            "('planned', 'failed') AND in_doubt = 0",
-            "('planned', 'failed', 'unknown')",
-        ),
+        Bug::ErasedAlthoughInDoubt => {
+            one("error_code = 'erased'", "('planned', 'failed') AND in_doubt = 0", "('planned', 'failed', 'unknown')")
+        }
         _ => Vec::new(),
     }
 }

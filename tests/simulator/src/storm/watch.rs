@@ -82,8 +82,9 @@ pub struct Before {
 const WRITES: &str =
     "SELECT workspace_id, crm, idempotency_key, status, retry_count, next_retry_at, in_doubt, error_code, lease_id,
     lease_until, object_id, request_hash, external_ids_json,
-    (SELECT COUNT(*) FROM crm_write_attempts a WHERE a.workspace_id = w.workspace_id AND a.crm = w.crm
-        AND a.idempotency_key = w.idempotency_key AND a.lease_id = w.lease_id) AS attempts
+    (SELECT COUNT(*) FROM crm_write_attempts a
+     WHERE a.workspace_id = w.workspace_id AND a.write_created_at = w.created_at AND a.crm = w.crm
+         AND a.idempotency_key = w.idempotency_key AND a.lease_id = w.lease_id) AS attempts
     FROM crm_write_log w LIMIT 10000";
 const CONNECTIONS: &str =
     "SELECT workspace_id, crm, external_account_id, status, token_generation, access_token_sealed, refresh_token_sealed
