@@ -312,7 +312,7 @@ fn rows_by_column(connection: &rusqlite::Connection) -> BTreeMap<&'static str, B
     for (table, order) in [("crm_write_log", "idempotency_key"), ("crm_write_attempts", "idempotency_key, started_at")]
     {
         let mut select = connection.prepare(&format!("SELECT * FROM {table} ORDER BY {order}")).unwrap();
-        let names: Vec<String> = select.column_names().into_iter().map(str::to_owned).collect();
+        let names: Vec<String> = select.column_names().map(str::to_owned).collect();
         let mut columns: BTreeMap<String, Vec<String>> = BTreeMap::new();
         let mut rows = select.query([]).unwrap();
         while let Some(row) = rows.next().unwrap() {
