@@ -9,6 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Outcomes with numbers from here on are about deals; two of one deal follow one another.
 pub const OF_DEALS: u32 = 1_000_000;
 
+/// The deal that a thread is said to belong to: an outcome about it is submitted with those of the thread.
+pub const DEAL_OF_THREAD: u32 = OF_DEALS + 2;
+
+/// Outcomes of threads that belong to a deal have numbers from here on.
+pub const OF_THREADS: u32 = 2_000;
+
 const fn deal_of(number: u32) -> u32 {
     number - number % 2
 }
@@ -102,6 +108,11 @@ impl Intent {
         body
     }
 
+    /// Its thread belongs to a deal.
+    pub const fn is_of_thread(&self) -> bool {
+        self.number >= OF_THREADS && !self.is_of_deal()
+    }
+
     /// The kind of record it makes, besides the person.
     pub fn activity(&self) -> Option<&'static str> {
         match (self.crm, self.body["action"].as_str()) {
@@ -130,6 +141,8 @@ pub struct Book {
     pub codes: BTreeSet<String>,
     /// Until when a gate's instance was told to wait.
     pub waits: BTreeMap<String, (u64, i64)>,
+    /// Outcomes whose thread was linked, and the deal known, before they were submitted.
+    pub linked: BTreeSet<u32>,
     /// Installs nobody has claimed yet.
     pub parked: Vec<Parked>,
 }

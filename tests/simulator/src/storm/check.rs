@@ -1,7 +1,7 @@
 //! The rules (DESIGN section 4, and the write's states of section 5), one by one: what a batch may change, and what must stand
 //! at the end.
 
-use super::book::Intent;
+use super::book::{DEAL_OF_THREAD, Intent};
 use super::desk::Desk;
 use super::place::{Place, caller};
 use super::watch::{self, ConnectionRow, InstallRow, WriteRow};
@@ -341,8 +341,10 @@ fn complete(place: &Place, intent: &Intent) {
             .or_else(|| record.get("Id"))
             .and_then(|id| id.as_str().map(str::to_owned).or_else(|| id.as_u64().map(|id| id.to_string())))
     };
-    let record =
-        all["records"].as_array().into_iter().flatten().find(|record| id(record).as_deref() == Some(&effect.id));
+    // Two accounts have records of one id.
+    let is_it =
+        |record: &&Value| record["account"] == effect.account.as_str() && id(record).as_deref() == Some(&effect.id);
+    let record = all["records"].as_array().into_iter().flatten().find(is_it);
     let is_tied = record.is_some_and(|record| match intent.crm {
         Crm::Hubspot => record["associations"]["contacts"]["results"].as_array().is_some_and(|ties| !ties.is_empty()),
         // The person of an opportunity is not written.
@@ -351,6 +353,33 @@ fn complete(place: &Place, intent: &Intent) {
     });
     if !is_tied {
         place.wrong("4 succeeded, and the activity is not tied to its person", &intent.mark());
+    }
+    if let Some(record) = record.filter(|_| !intent.is_of_deal()) {
+        tied_to_its_deal(place, intent, &effect.account, record);
+    }
+}
+
+/// To the deal of its thread and no other; surely, where that was known before it was submitted.
+fn tied_to_its_deal(place: &Place, intent: &Intent, account: &str, record: &Value) {
+    let ties: Vec<&str> = match intent.crm {
+        Crm::Hubspot => {
+            let ties = record["associations"]["deals"]["results"].as_array();
+            ties.into_iter().flatten().filter_map(|tie| tie["id"].as_str()).collect()
+        }
+        Crm::Salesforce => record["WhatId"].as_str().into_iter().filter(|id| !id.is_empty()).collect(),
+    };
+    let book = place.book.borrow();
+    let deal = book.intents.get(&DEAL_OF_THREAD).filter(|_| intent.is_of_thread());
+    let deals = deal.into_iter().flat_map(|deal| effects_of(place, deal));
+    let deals: Vec<String> = deals.filter(|effect| effect.account == account).map(|effect| effect.id).collect();
+    // An opportunity is a task's only together with a contact, and these people are leads.
+    let must_be = intent.crm == Crm::Hubspot && book.linked.contains(&intent.number);
+    drop(book);
+    if ties.iter().any(|tie| !deals.iter().any(|deal| deal == tie)) {
+        place.wrong("6 tied to a deal that is not its own", &intent.mark());
+    }
+    if must_be && ties.is_empty() {
+        place.wrong("4 succeeded, and the activity is not tied to the deal of its thread", &intent.mark());
     }
 }
 

@@ -1,12 +1,12 @@
 //! What people, jobs and the queue do: each a task that makes requests, meets their failures as it would in life, and tries
 //! again where it would.
 
-use super::book::Intent;
+use super::book::{DEAL_OF_THREAD, Intent, OF_THREADS};
 use super::desk::Desk;
 use super::gates;
 use super::place::{Place, account_choice, caller};
-use super::scenario::{Act, Twist};
-use super::upkeep;
+use super::scenario::{Act, THREAD_WAITS_MS, Twist};
+use super::{upkeep, watch};
 use crate::browser::brought;
 use flows::Error;
 use flows::authenticate::Caller;
@@ -16,6 +16,7 @@ use flows::decline_install::{decline_install, decline_token};
 use flows::disconnect::disconnect;
 use flows::finish_oauth::{Callback, Ended, finish_oauth};
 use flows::gate::{Ask, Purpose};
+use flows::link_threads::link_threads;
 use flows::process_writes::process_writes;
 use flows::read_writes::{Query, fetch_write, list_writes};
 use flows::reconcile_connections::reconcile_connections;
@@ -44,6 +45,9 @@ pub async fn act(place: Rc<Place>, act: Act) {
     match act {
         Act::Submit { tenant, crm, first, count, twist } => {
             submit_step(&place, tenant, crm, first..first + count, twist).await;
+        }
+        Act::Thread { tenant, crm, count, deal_first } => {
+            thread_step(&place, tenant, crm, OF_THREADS..OF_THREADS + count, deal_first).await;
         }
         Act::Connect { tenant, crm } => connect(&place, tenant, crm, tenant).await,
         Act::Trespass { tenant, at, crm } => {
@@ -104,6 +108,51 @@ async fn submit_step(place: &Rc<Place>, tenant: usize, crm: Crm, numbers: std::o
     if twist == Twist::OtherContent {
         forge(place, tenant, &intents).await;
     }
+}
+
+/// Threads are linked to a deal. Where the deal was there first and the link was answered, their outcomes must be tied to it.
+async fn thread_step(place: &Rc<Place>, tenant: usize, crm: Crm, threads: std::ops::Range<u32>, deal_first: bool) {
+    let deal = DEAL_OF_THREAD..DEAL_OF_THREAD + 1;
+    if deal_first {
+        submit_step(place, tenant, crm, deal, Twist::Plain).await;
+        let until_ms = place.time.now_ms() + THREAD_WAITS_MS;
+        while !is_deal_known(place, crm) {
+            if place.time.now_ms() >= until_ms {
+                return;
+            }
+            place.time.sleep(20_000).await;
+        }
+        if link(place, tenant, threads.clone()).await {
+            place.book.borrow_mut().linked.extend(threads.clone());
+        }
+    } else {
+        link(place, tenant, threads.clone()).await;
+        let (here, same) = (Rc::clone(place), tenant);
+        place.time.spawn(0, async move { submit_step(&here, same, crm, deal, Twist::Plain).await });
+    }
+    submit_step(place, tenant, crm, threads, Twist::Plain).await;
+}
+
+fn is_deal_known(place: &Place, crm: Crm) -> bool {
+    let rows = place.databases.iter().flat_map(|database| watch::writes(database));
+    let object = format!("th_{DEAL_OF_THREAD}");
+    rows.into_iter().any(|row| row.object_id == object && row.crm == crm.as_str() && row.status == "succeeded")
+}
+
+/// Whether it was answered.
+async fn link(place: &Rc<Place>, tenant: usize, threads: std::ops::Range<u32>) -> bool {
+    let links: Vec<Value> = threads
+        .map(|number| json!({"thread_id": format!("th_{number}"), "deal_id": format!("d_{DEAL_OF_THREAD}")}))
+        .collect();
+    for _ in 0..5 {
+        let body = json!({ "links": links });
+        let work = |desk: Rc<Desk>| async move { link_threads(&desk.world(), &caller(tenant), &body).await };
+        if let Some(Ok(_)) = place.request("link", Some(tenant), work).await {
+            return true;
+        }
+        place.time.sleep(SUBMIT_AGAIN_MS).await;
+    }
+    false
 }
 
 /// Submits until there is an answer, for a while; what stays unanswered is submitted again in the calm.

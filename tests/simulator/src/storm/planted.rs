@@ -44,6 +44,7 @@ pub enum Bug {
     CrashNotInDoubt,
     DoubtForgotten,
     NoAttemptRow,
+    ThreadLinkIgnored,
     RetriesNotBounded,
     DoorbellIsTheTruth,
     GenerationIgnored,
@@ -73,7 +74,7 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::BlindRetryOnTimeout,
         Self::TimeoutTakenForNotSent,
         Self::ServerErrorTakenForNotDone,
@@ -83,6 +84,7 @@ impl Bug {
         Self::CrashNotInDoubt,
         Self::DoubtForgotten,
         Self::NoAttemptRow,
+        Self::ThreadLinkIgnored,
         Self::RetriesNotBounded,
         Self::DoorbellIsTheTruth,
         Self::GenerationIgnored,

@@ -15,6 +15,9 @@ pub const TENANTS: usize = 3;
 pub enum Act {
     /// The product submits `count` outcomes from number `first` on.
     Submit { tenant: usize, crm: Crm, first: u32, count: u32, twist: Twist },
+    /// `count` threads are said to belong to a deal, and outcomes of them and of the deal follow: the deal's first, or
+    /// all at once.
+    Thread { tenant: usize, crm: Crm, count: u32, deal_first: bool },
     /// An owner goes through the consent.
     Connect { tenant: usize, crm: Crm },
     /// An owner goes through the consent in the account of another workspace, which is connected to it.
@@ -126,6 +129,9 @@ pub struct Scenario {
 /// Outcomes that meet a limit have numbers from here on.
 const OF_LIMITS: u32 = 1_000;
 
+/// So long a person waits at most for a deal before what follows from it.
+pub const THREAD_WAITS_MS: i64 = 30 * 60_000;
+
 /// How long steps go on.
 pub const HORIZON_MS: i64 = 90 * 60_000;
 
@@ -190,6 +196,7 @@ impl Scenario {
         }
         draw_later_additions(seed, &mut habits, &mut steps);
         draw_deals(seed, &mut habits, &mut steps);
+        draw_threads(seed, &mut habits, &mut steps);
         let count = dice.below(10);
         let faults = (0..count).map(|_| fault(&dice)).collect();
         Self { seed, habits, horizon_ms: HORIZON_MS, steps, faults }
@@ -251,6 +258,20 @@ fn draw_deals(seed: u64, habits: &mut Habits, steps: &mut Vec<Step>) {
             submit(at_ms + dice.between(1_000, 60_000), Crm::Hubspot, OF_DEALS + 1, 1);
         }
     }
+}
+
+/// Threads that belong to a deal, in an account that is connected then, as most are.
+fn draw_threads(seed: u64, habits: &mut Habits, steps: &mut Vec<Step>) {
+    let dice = Dice::new(seed, 8);
+    if !dice.percent(10) {
+        return;
+    }
+    habits.deals = true;
+    let (tenant, crm) = (dice.below(TENANTS), *dice.pick(&[Crm::Hubspot, Crm::Hubspot, Crm::Salesforce]));
+    let at_ms = dice.between(30_000, HORIZON_MS - THREAD_WAITS_MS);
+    let count = *dice.pick(&[1, 1, 3]);
+    steps.push(Step { at_ms: at_ms - 25_000, act: Act::Connect { tenant, crm } });
+    steps.push(Step { at_ms, act: Act::Thread { tenant, crm, count, deal_first: dice.percent(70) } });
 }
 
 /// A person is erased while the outcome about them is on its way; perhaps an operator replays what became of it.

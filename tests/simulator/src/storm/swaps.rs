@@ -77,6 +77,9 @@ fn of_writes(bug: Bug) -> Vec<Swap> {
                 to: "next_retry_at = CASE WHEN j.value->>'status' = 'unknown' THEN NULL ELSE j.value->>'next_retry_at' END",
             },
         ],
+        Bug::ThreadLinkIgnored => {
+            one("SELECT w.idempotency_key, d.crm_deal_id", "l.thread_id = w.object_id", "l.thread_id = ''")
+        }
         Bug::DeadLetterWithoutReason => one("in_doubt = MAX", "error_code = j.value->>'code'", "error_code = NULL"),
         _ => Vec::new(),
     }
