@@ -90,6 +90,16 @@ fn a_search_asks_by_fixed_values_and_compares_the_marker() {
     assert_eq!(path(&rest[0]), "POST /crm/objects/2026-03/tasks/batch/create");
     assert_eq!(path(&rest[1]), "PUT /crm/objects/2026-03/tasks/71/associations/default/contacts/101");
     assert_eq!(names(&lot), ["applied"; 4]);
+    // What may have been made by the property that is gone may be tied to nobody: among what was made since it was accepted.
+    let mut older = narrowed.clone();
+    older.entries[0].doubt_is_older = true;
+    let since = (older.entries[0].accepted_at.0 - 600_000).to_string();
+    older.entries.truncate(2);
+    let search = step(&mut older, &json_answer(200, &json!({"total": 0, "results": []})));
+    let untied = json!({"filters": [
+        {"propertyName": "hs_timestamp", "operator": "EQ", "value": due},
+        {"propertyName": "hs_createdate", "operator": "GTE", "value": since}]});
+    assert_eq!(body(&search.request)["filterGroups"], json!([untied, narrow("101")]));
     // A list refused as a filter, or more hits than one page has: three at a time, each by its own contact.
     let refused = json_answer(400, &json!({"category": "VALIDATION_ERROR"}));
     for given in [refused, json_answer(200, &json!({"total": 999, "results": []}))] {

@@ -310,6 +310,30 @@ fn a_property_that_is_taken_away_is_probed_again_and_nothing_is_doubled() {
     assert!(tasks.iter().all(|task| tied(task, "contacts").len() == 1));
 }
 
+#[test]
+fn a_record_that_was_not_tied_yet_is_found_although_its_property_was_taken_away() {
+    let mut unsettled = 0;
+    for batch in 1..=4 {
+        let sim = portal(6, &json!({"hubspot_unique_on_activities": "accepted"}));
+        submit(&sim, &[task(1)]);
+        // The contact, the task, and its tie, which does not leave; then the lot's end is not written down.
+        sim.ports.fail_at(Port::Http, 3, Fault::Before);
+        for nth in [batch, batch + 1] {
+            sim.ports.db.fail_at(nth, stub_db::Fault::Lost);
+        }
+        for doorbell in sim.ports.hear() {
+            unsettled += u32::from(block_on(process_writes(&sim.world(), &provider(Crm::Hubspot), &doorbell)).is_err());
+        }
+        turn(&sim, &json!({"hubspot_unique_on_activities": "refused"}));
+        remove_property(&sim, "tasks");
+        sim.sleep_secs(3_600);
+        run(&sim);
+        let ties: Vec<usize> = records(&sim, "tasks").iter().map(|task| tied(task, "contacts").len()).collect();
+        assert_eq!(ties, [1], "batch {batch}");
+    }
+    assert!(unsettled > 0, "no lot died at its end");
+}
+
 /// As an administrator would, with the app's own token.
 fn remove_property(sim: &Sim, kind: &str) {
     let tokens = sim.ports.stand_in("tokens").to_string();

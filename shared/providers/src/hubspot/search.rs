@@ -20,6 +20,8 @@ use serde_json::Value;
 const GROUPS_MAX: usize = 3;
 /// The largest page. More hits than that prove nothing.
 const HITS_MAX: usize = 200;
+/// HubSpot's clock is not further from ours than this.
+const CLOCKS_DIFFER_SECS: i64 = 600;
 /// Characters of contacts' ids in one wide search; a search may have 3,000 in all.
 const IDS_CHARS_MAX: usize = 2_000;
 
@@ -53,7 +55,13 @@ fn filter(name: &str, operator: &str, value: (&str, Value)) -> Value {
 }
 
 fn is_wide(entry: &Entry) -> bool {
-    entry.stage.look == Look::Searching { wide: true }
+    entry.stage.look == Look::Searching { wide: true } && !may_be_untied(entry)
+}
+
+/// Its try may have been by the property that was there then: such a record is tied after it was made, and by nobody where
+/// that try broke off.
+const fn may_be_untied(entry: &Entry) -> bool {
+    entry.doubt_is_older
 }
 
 fn wide_group(lot: &Lot, positions: &[usize]) -> (Vec<Value>, Vec<usize>) {
@@ -86,7 +94,8 @@ fn fixed_time(entry: &Entry) -> Option<i64> {
     Timestamp::parse(at).map(|at| at.0)
 }
 
-/// A task or note by its time and contact, a deal by its name. Words in a text are not relied upon: how the index takes our
+/// A task or note by its time and contact, or, where it may have no contact, by its time among what was made since the write
+/// was accepted; a deal by its name. Words in a text are not relied upon: how the index takes our
 /// marker apart is not documented.
 fn filters(entry: &Entry) -> Vec<Value> {
     let equals = |name: &str, value: &str| filter(name, "EQ", ("value", text(value)));
@@ -97,7 +106,10 @@ fn filters(entry: &Entry) -> Vec<Value> {
     if let Some(at) = fixed_time(entry) {
         filters.push(equals("hs_timestamp", &at.to_string()));
     }
-    if let Some(contact) = entry.external_ids.get("contact") {
+    if may_be_untied(entry) {
+        let since = entry.accepted_at.plus_secs(-CLOCKS_DIFFER_SECS).0;
+        filters.push(filter("hs_createdate", "GTE", ("value", text(&since.to_string()))));
+    } else if let Some(contact) = entry.external_ids.get("contact") {
         filters.push(equals("associations.contact", contact));
     }
     filters
