@@ -33,6 +33,7 @@ use providers::{Provider as _, provider};
 use serde_json::{Value, json};
 use std::rc::Rc;
 use store::connections::Connection;
+use stub_crm::{KeyField, UniqueOnActivities};
 
 /// A product's client tries a submit again after this long, until it is answered.
 const SUBMIT_AGAIN_MS: i64 = 4_000;
@@ -49,6 +50,7 @@ pub async fn act(place: Rc<Place>, act: Act) {
         Act::Thread { tenant, crm, count, deal_first } => {
             thread_step(&place, tenant, crm, OF_THREADS..OF_THREADS + count, deal_first).await;
         }
+        Act::RemoveFields { crm, for_good } => remove_fields(&place, crm, for_good),
         Act::Connect { tenant, crm } => connect(&place, tenant, crm, tenant).await,
         Act::Trespass { tenant, at, crm } => {
             let row = row_of(&place, &caller(at), at, crm);
@@ -385,6 +387,31 @@ fn revoke(place: &Place, tenant: usize, crm: Crm) {
     let Ok(app) = place.settings.app(crm) else { return };
     for request in provider(crm).revoke_requests(app, None, Some(&token), None) {
         place.crm.borrow_mut().handle(&crate::ports::carried(&request), place.time.now_ms());
+    }
+}
+
+/// As an administrator would in the CRM's own settings.
+fn remove_fields(place: &Place, crm: Crm, for_good: bool) {
+    let mut stand_in = place.crm.borrow_mut();
+    match crm {
+        Crm::Salesforce => stand_in.switches_mut().salesforce_key_field = KeyField::Absent,
+        Crm::Hubspot => {
+            if for_good {
+                stand_in.switches_mut().hubspot_unique_on_activities = UniqueOnActivities::Refused;
+            }
+            let tokens = stand_in.issued().to_vec();
+            for (kind, token) in
+                ["tasks", "notes", "deals"].into_iter().flat_map(|kind| tokens.iter().map(move |t| (kind, t)))
+            {
+                let request = stub_crm::Request {
+                    method: "DELETE".to_owned(),
+                    url: format!("https://api.hubapi.com/crm/properties/2026-03/{kind}/conduit_write_key"),
+                    headers: vec![("authorization".to_owned(), format!("Bearer {token}"))],
+                    body: Vec::new(),
+                };
+                stand_in.handle(&request, place.time.now_ms());
+            }
+        }
     }
 }
 

@@ -18,6 +18,9 @@ pub enum Act {
     /// `count` threads are said to belong to a deal, and outcomes of them and of the deal follow: the deal's first, or
     /// all at once.
     Thread { tenant: usize, crm: Crm, count: u32, deal_first: bool },
+    /// An administrator of the CRMs removes the fields that keep our writes apart, from every account; whether they may be
+    /// made again.
+    RemoveFields { crm: Crm, for_good: bool },
     /// An owner goes through the consent.
     Connect { tenant: usize, crm: Crm },
     /// An owner goes through the consent in the account of another workspace, which is connected to it.
@@ -197,6 +200,7 @@ impl Scenario {
         draw_later_additions(seed, &mut habits, &mut steps);
         draw_deals(seed, &mut habits, &mut steps);
         draw_threads(seed, &mut habits, &mut steps);
+        draw_removal(seed, &mut habits, &mut steps);
         let count = dice.below(10);
         let faults = (0..count).map(|_| fault(&dice)).collect();
         Self { seed, habits, horizon_ms: HORIZON_MS, steps, faults }
@@ -272,6 +276,30 @@ fn draw_threads(seed: u64, habits: &mut Habits, steps: &mut Vec<Step>) {
     let count = *dice.pick(&[1, 1, 3]);
     steps.push(Step { at_ms: at_ms - 25_000, act: Act::Connect { tenant, crm } });
     steps.push(Step { at_ms, act: Act::Thread { tenant, crm, count, deal_first: dice.percent(70) } });
+}
+
+/// Fields that were there are removed, while outcomes are on their way or between them.
+fn draw_removal(seed: u64, habits: &mut Habits, steps: &mut Vec<Step>) {
+    let dice = Dice::new(seed, 9);
+    if !dice.percent(6) {
+        return;
+    }
+    let crm = *dice.pick(&Crm::ALL);
+    match crm {
+        Crm::Hubspot => habits.unique = 3,
+        Crm::Salesforce => habits.key_field = 1,
+    }
+    let submits: Vec<i64> = steps
+        .iter()
+        .filter(|step| matches!(step.act, Act::Submit { crm: of, .. } if of == crm))
+        .map(|step| step.at_ms)
+        .collect();
+    let at_ms = if submits.is_empty() || dice.percent(30) {
+        dice.between(30_000, HORIZON_MS)
+    } else {
+        dice.pick(&submits) + dice.between(0, 10_000)
+    };
+    steps.push(Step { at_ms, act: Act::RemoveFields { crm, for_good: dice.percent(60) } });
 }
 
 /// A person is erased while the outcome about them is on its way; perhaps an operator replays what became of it.
