@@ -208,16 +208,19 @@ pub struct Position {
     pub key: String,
 }
 
-/// The writes of the workspace. Dead letters are read from their own index.
+/// After every write, in that order; 2^53 is the largest number that binds whole.
+const NEWEST: (Timestamp, &str, &str) = (Timestamp(1 << 53), "", "");
+
+/// The writes of the workspace. Dead letters are read from their own index, by its name: the log itself has the same order.
 pub async fn list(db: &dyn Db, scope: &WorkspaceScope, filter: &Filter) -> Result<Vec<Write>, DbError> {
     let sql = if filter.status == Some(WriteStatus::PermanentFailure) {
         concat!(
             "SELECT ",
             write_columns!(),
-            " FROM crm_write_log w
+            " FROM crm_write_log w INDEXED BY crm_write_log_dead
               WHERE w.workspace_id = ?1 AND w.permanent_failure = 1 AND (?2 IS NULL OR w.crm = ?2)
                 AND (?3 IS NULL OR w.status = ?3) AND (?4 IS NULL OR w.object_id = ?4)
-                AND (?5 IS NULL OR (w.created_at, w.crm, w.idempotency_key) < (?5, ?6, ?7))
+                AND (w.created_at, w.crm, w.idempotency_key) < (?5, ?6, ?7)
               ORDER BY w.created_at DESC, w.crm DESC, w.idempotency_key DESC LIMIT ?8"
         )
     } else {
@@ -227,11 +230,12 @@ pub async fn list(db: &dyn Db, scope: &WorkspaceScope, filter: &Filter) -> Resul
             " FROM crm_write_log w
               WHERE w.workspace_id = ?1 AND (?2 IS NULL OR w.crm = ?2)
                 AND (?3 IS NULL OR w.status = ?3) AND (?4 IS NULL OR w.object_id = ?4)
-                AND (?5 IS NULL OR (w.created_at, w.crm, w.idempotency_key) < (?5, ?6, ?7))
+                AND (w.created_at, w.crm, w.idempotency_key) < (?5, ?6, ?7)
               ORDER BY w.created_at DESC, w.crm DESC, w.idempotency_key DESC LIMIT ?8"
         )
     };
-    let after = filter.after.as_ref();
+    let (at, crm, key) =
+        filter.after.as_ref().map_or(NEWEST, |after| (after.created_at, after.crm.as_str(), &after.key));
     let statement = Statement::new(
         sql,
         [
@@ -239,9 +243,9 @@ pub async fn list(db: &dyn Db, scope: &WorkspaceScope, filter: &Filter) -> Resul
             filter.crm.map(Crm::as_str).into(),
             filter.status.map(WriteStatus::as_str).into(),
             filter.object_id.as_deref().into(),
-            after.map(|p| p.created_at).into(),
-            after.map(|p| p.crm.as_str()).into(),
-            after.map(|p| p.key.as_str()).into(),
+            at.into(),
+            crm.into(),
+            key.into(),
             filter.limit.into(),
         ],
     );

@@ -9,7 +9,7 @@ use serde_json::json;
 use simulator::workspace;
 use std::cell::RefCell;
 use store::leases::{self, Claim, Settled, Settlement};
-use store::writes::{self, Key};
+use store::writes::{self, Filter, Key};
 use store::{
     Db, DbError, Outcome, Statement, WorkspaceScope, deals, health, install_events, metrics, pending_installs,
     redaction, replays, retention,
@@ -97,6 +97,23 @@ fn what_is_open_is_found_without_what_is_final() {
         ),
     );
     assert!(plan.iter().any(|step| step.contains(BY_TARGET)), "{plan:?}");
+}
+
+#[test]
+fn a_page_of_the_log_begins_where_the_last_one_ended() {
+    let (db, asked) = (SqliteDb::in_memory(), Asked::default());
+    let scope = WorkspaceScope::of(workspace("ws_acme"));
+    for (status, wanted) in [
+        (None, "USING PRIMARY KEY (workspace_id=? AND (created_at,crm,idempotency_key)<(?,?,?))"),
+        (
+            Some(WriteStatus::PermanentFailure),
+            "USING INDEX crm_write_log_dead (workspace_id=? AND (created_at,crm,idempotency_key)<(?,?,?))",
+        ),
+    ] {
+        block_on(writes::list(&asked, &scope, &Filter { status, limit: 1, ..Filter::default() })).unwrap();
+        let plan = plan_of(&db, asked.0.take().remove(0));
+        assert!(plan.len() == 1 && plan[0].contains(wanted), "{plan:?}");
+    }
 }
 
 /// Writes down what a read asks, and answers nothing.
