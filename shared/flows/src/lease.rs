@@ -179,12 +179,14 @@ impl LeasedLot {
                 unsendable.push((row, if payload == REDACTED_PAYLOAD { expired() } else { unreadable() }));
                 continue;
             };
+            // Not probed yet: the try went without what this lot's probe may find.
+            let doubt_is_older =
+                in_doubt && (facts.mechanisms.is_none() || changed_at.is_some_and(|at| row.created_at < at));
             entries.push(Entry {
                 external_ids: model::json::read(&row.external_ids_json).unwrap_or_default(),
                 in_doubt,
-                // Not probed yet: the try went without what this lot's probe may find.
-                doubt_is_older: in_doubt
-                    && (facts.mechanisms.is_none() || changed_at.is_some_and(|at| row.created_at < at)),
+                doubt_is_older,
+                may_be_untied: doubt_is_older && changed_at.is_some(),
                 deal_external_id: deals.get(&row.idempotency_key).cloned(),
                 ..Entry::new(id, write, row.created_at)
             });

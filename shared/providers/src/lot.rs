@@ -32,8 +32,11 @@ pub struct Entry {
     /// `Unknown` on, whatever came after, until the write is final: a refused token in between proves nothing.
     pub in_doubt: bool,
     /// In doubt, and an earlier try may have used another mechanism than the connection has now: whatever it has, our marker
-    /// is looked for first. It is in every record for that reason.
+    /// is looked for first. It is in every record for that reason, but for a deal that was made by a field.
     pub doubt_is_older: bool,
+    /// Such a doubt, of a connection that had been probed before: the field it may have been made by is perhaps gone, and
+    /// where a record is tied after it was made, this one perhaps to nobody.
+    pub may_be_untied: bool,
     /// What the deal is in this CRM account: the write's own, or that of the thread it is about. None: it has none there.
     pub deal_external_id: Option<String>,
     /// When the write was accepted: the fixed time its records carry, so that a repeat is the same record.
@@ -52,6 +55,7 @@ impl Entry {
             outcome: None,
             in_doubt: false,
             doubt_is_older: false,
+            may_be_untied: false,
             deal_external_id: None,
             accepted_at,
         }

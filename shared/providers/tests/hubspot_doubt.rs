@@ -92,7 +92,7 @@ fn a_search_asks_by_fixed_values_and_compares_the_marker() {
     assert_eq!(names(&lot), ["applied"; 4]);
     // What may have been made by the property that is gone may be tied to nobody: among what was made since it was accepted.
     let mut older = narrowed.clone();
-    older.entries[0].doubt_is_older = true;
+    (older.entries[0].doubt_is_older, older.entries[0].may_be_untied) = (true, true);
     let since = (older.entries[0].accepted_at.0 - 600_000).to_string();
     older.entries.truncate(2);
     let search = step(&mut older, &json_answer(200, &json!({"total": 0, "results": []})));

@@ -100,7 +100,7 @@ pub fn select_of_lease(scope: &WorkspaceScope, crm: Crm, keys: &[String], lease_
     Statement::new(
         "SELECT w.idempotency_key, d.crm_deal_id
          FROM json_each(?3) j
-         CROSS JOIN crm_write_log w ON w.workspace_id = ?1 AND w.crm = ?2 AND w.idempotency_key = j.value
+         CROSS JOIN crm_write_log w INDEXED BY crm_write_log_identity ON w.workspace_id = ?1 AND w.crm = ?2 AND w.idempotency_key = j.value
          CROSS JOIN deals d ON d.workspace_id = ?1 AND d.crm = ?2 AND d.deal_id = CASE
              WHEN w.action = 'upsert_deal' THEN w.payload_json->>'$.deal.deal_id'
              WHEN w.object_type = 'thread' AND w.action <> 'upsert_contact' THEN

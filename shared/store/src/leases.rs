@@ -96,7 +96,7 @@ pub fn begin_attempts(scope: &WorkspaceScope, crm: Crm, keys: &[String], lease_i
     Statement::new(
         "INSERT INTO crm_write_attempts (workspace_id, write_created_at, crm, idempotency_key, started_at, lease_id)
          SELECT w.workspace_id, w.created_at, w.crm, w.idempotency_key, ?5, ?4
-         FROM json_each(?3) j CROSS JOIN crm_write_log w
+         FROM json_each(?3) j CROSS JOIN crm_write_log w INDEXED BY crm_write_log_identity
              ON w.workspace_id = ?1 AND w.crm = ?2 AND w.idempotency_key = j.value
          WHERE w.lease_id = ?4
          ON CONFLICT DO NOTHING",

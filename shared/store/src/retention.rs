@@ -228,7 +228,7 @@ pub fn note_stragglers(scope: &WorkspaceScope, keys: &[Key]) -> Statement {
     Statement::new(
         "INSERT INTO retention_stragglers (workspace_id, crm, idempotency_key)
          SELECT w.workspace_id, w.crm, w.idempotency_key
-         FROM json_each(?2) j CROSS JOIN crm_write_log w
+         FROM json_each(?2) j CROSS JOIN crm_write_log w INDEXED BY crm_write_log_identity
              ON w.workspace_id = ?1 AND w.crm = j.value->>'crm' AND w.idempotency_key = j.value->>'key'
          WHERE w.payload_json <> ?3
          ON CONFLICT DO NOTHING",

@@ -150,7 +150,7 @@ pub struct Key {
 /// The writes `w` of the keys in ?2.
 macro_rules! from_keys {
     () => {
-        " FROM json_each(?2) j CROSS JOIN crm_write_log w
+        " FROM json_each(?2) j CROSS JOIN crm_write_log w INDEXED BY crm_write_log_identity
               ON w.workspace_id = ?1 AND w.crm = j.value->>'crm' AND w.idempotency_key = j.value->>'key'"
     };
 }
@@ -302,7 +302,7 @@ pub async fn list_attempts(db: &dyn Db, scope: &WorkspaceScope, id: &WriteId) ->
     let Some((crm, key)) = id.parts() else { return Ok(Vec::new()) };
     let statement = Statement::new(
         "SELECT a.started_at, a.ended_at, a.outcome, a.http_status, a.error_code, a.calls
-         FROM crm_write_log w CROSS JOIN crm_write_attempts a
+         FROM crm_write_log w INDEXED BY crm_write_log_identity CROSS JOIN crm_write_attempts a
              ON a.workspace_id = ?1 AND a.write_created_at = w.created_at AND a.crm = ?2 AND a.idempotency_key = ?3
          WHERE w.workspace_id = ?1 AND w.crm = ?2 AND w.idempotency_key = ?3 ORDER BY a.started_at, a.lease_id LIMIT 100",
         [Bind::from(scope.workspace_id().as_str()), crm.as_str().into(), key.into()],

@@ -4,7 +4,7 @@
 //! associations (`look`) it is two witnesses that do not depend on each other. Deals, which may have no contact, have this one
 //! only.
 
-use super::batch::success;
+use super::batch::{success, unique_field};
 use super::look::{found, is_whole, no_proof};
 use super::records::Made;
 use super::{errors, hosts};
@@ -30,12 +30,15 @@ const IDS_CHARS_MAX: usize = 2_000;
 /// That a filter on associations takes a list is not documented. A refusal, and more hits than one page has, lead to searches
 /// for three.
 pub(super) fn request(lot: &Lot, positions: &[usize], made: Made) -> (Request, Vec<usize>) {
+    // With the property in place an upsert finds what is tied to nobody.
+    let is_untied = |entry: &Entry| entry.may_be_untied && unique_field(lot, made).is_none();
+    let is_wide = |entry: &Entry| entry.stage.look == Look::Searching { wide: true } && !is_untied(entry);
     let wide: Vec<usize> = positions.iter().copied().filter(|&at| lot.at(&[at]).any(is_wide)).collect();
     let (groups, asked) = if made != Made::Deal && wide.len() > GROUPS_MAX {
         wide_group(lot, &wide)
     } else {
         let asked: Vec<usize> = positions.iter().copied().take(GROUPS_MAX).collect();
-        (json::each(lot, &asked, &|entry| Some(group(filters(entry)))), asked)
+        (json::each(lot, &asked, &|entry| Some(group(filters(entry, is_untied(entry))))), asked)
     };
     let body = object(&mut [
         ("filterGroups", Value::Array(groups)),
@@ -52,16 +55,6 @@ fn group(filters: Vec<Value>) -> Value {
 /// A filter; `EQ` and the like have one `value`.
 fn filter(name: &str, operator: &str, value: (&str, Value)) -> Value {
     object(&mut [("propertyName", text(name)), ("operator", text(operator)), value])
-}
-
-fn is_wide(entry: &Entry) -> bool {
-    entry.stage.look == Look::Searching { wide: true } && !may_be_untied(entry)
-}
-
-/// Its try may have been by the property that was there then: such a record is tied after it was made, and by nobody where
-/// that try broke off.
-const fn may_be_untied(entry: &Entry) -> bool {
-    entry.doubt_is_older
 }
 
 fn wide_group(lot: &Lot, positions: &[usize]) -> (Vec<Value>, Vec<usize>) {
@@ -94,10 +87,10 @@ fn fixed_time(entry: &Entry) -> Option<i64> {
     Timestamp::parse(at).map(|at| at.0)
 }
 
-/// A task or note by its time and contact, or, where it may have no contact, by its time among what was made since the write
+/// A task or note by its time and contact, or, where it may be tied to nobody, by its time among what was made since the write
 /// was accepted; a deal by its name. Words in a text are not relied upon: how the index takes our
 /// marker apart is not documented.
-fn filters(entry: &Entry) -> Vec<Value> {
+fn filters(entry: &Entry, is_untied: bool) -> Vec<Value> {
     let equals = |name: &str, value: &str| filter(name, "EQ", ("value", text(value)));
     if let Some(deal) = &entry.write.deal {
         return vec![equals("dealname", &deal.name)];
@@ -106,7 +99,7 @@ fn filters(entry: &Entry) -> Vec<Value> {
     if let Some(at) = fixed_time(entry) {
         filters.push(equals("hs_timestamp", &at.to_string()));
     }
-    if may_be_untied(entry) {
+    if is_untied {
         let since = entry.accepted_at.plus_secs(-CLOCKS_DIFFER_SECS).0;
         filters.push(filter("hs_createdate", "GTE", ("value", text(&since.to_string()))));
     } else if let Some(contact) = entry.external_ids.get("contact") {

@@ -400,9 +400,7 @@ fn remove_fields(place: &Place, crm: Crm, for_good: bool) {
                 stand_in.switches_mut().hubspot_unique_on_activities = UniqueOnActivities::Refused;
             }
             let tokens = stand_in.issued().to_vec();
-            for (kind, token) in
-                ["tasks", "notes", "deals"].into_iter().flat_map(|kind| tokens.iter().map(move |t| (kind, t)))
-            {
+            for (kind, token) in ["tasks", "notes"].into_iter().flat_map(|kind| tokens.iter().map(move |t| (kind, t))) {
                 let request = stub_crm::Request {
                     method: "DELETE".to_owned(),
                     url: format!("https://api.hubapi.com/crm/properties/2026-03/{kind}/conduit_write_key"),

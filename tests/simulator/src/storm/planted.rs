@@ -45,6 +45,7 @@ pub enum Bug {
     DoubtForgotten,
     NoAttemptRow,
     ThreadLinkIgnored,
+    MechanismsNotForgotten,
     RetriesNotBounded,
     DoorbellIsTheTruth,
     GenerationIgnored,
@@ -74,7 +75,7 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 36] = [
         Self::BlindRetryOnTimeout,
         Self::TimeoutTakenForNotSent,
         Self::ServerErrorTakenForNotDone,
@@ -85,6 +86,7 @@ impl Bug {
         Self::DoubtForgotten,
         Self::NoAttemptRow,
         Self::ThreadLinkIgnored,
+        Self::MechanismsNotForgotten,
         Self::RetriesNotBounded,
         Self::DoorbellIsTheTruth,
         Self::GenerationIgnored,

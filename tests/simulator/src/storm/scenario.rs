@@ -18,8 +18,8 @@ pub enum Act {
     /// `count` threads are said to belong to a deal, and outcomes of them and of the deal follow: the deal's first, or
     /// all at once.
     Thread { tenant: usize, crm: Crm, count: u32, deal_first: bool },
-    /// An administrator of the CRMs removes the fields that keep our writes apart, from every account; whether they may be
-    /// made again.
+    /// An administrator removes the fields that keep our tasks, notes and leads apart, from every account of a CRM; HubSpot's
+    /// may perhaps be made again.
     RemoveFields { crm: Crm, for_good: bool },
     /// An owner goes through the consent.
     Connect { tenant: usize, crm: Crm },

@@ -77,6 +77,9 @@ fn of_writes(bug: Bug) -> Vec<Swap> {
                 to: "next_retry_at = CASE WHEN j.value->>'status' = 'unknown' THEN NULL ELSE j.value->>'next_retry_at' END",
             },
         ],
+        Bug::MechanismsNotForgotten => {
+            one("mechanisms_at IS ?3", "SET mechanisms_json = NULL", "SET mechanisms_json = mechanisms_json")
+        }
         Bug::ThreadLinkIgnored => {
             one("SELECT w.idempotency_key, d.crm_deal_id", "l.thread_id = w.object_id", "l.thread_id = ''")
         }
