@@ -3,7 +3,7 @@
 
 use crate::db::{Bind, Statement};
 use crate::scope::WorkspaceScope;
-use crate::writes::Key;
+use crate::writes::{Key, from_keys};
 use model::Timestamp;
 use model::retention::REDACTED_PAYLOAD;
 use serde_json::json;
@@ -33,11 +33,13 @@ pub fn redact(scope: &WorkspaceScope, keys: &[Key], now: Timestamp) -> Statement
 /// Deletes the attempts of those that are redacted.
 pub fn delete_attempts(scope: &WorkspaceScope, keys: &[Key]) -> Statement {
     Statement::new(
-        "DELETE FROM crm_write_attempts
-         WHERE workspace_id = ?1 AND (write_created_at, crm, idempotency_key) IN (
-             SELECT w.created_at, w.crm, w.idempotency_key FROM json_each(?2) j CROSS JOIN crm_write_log w INDEXED BY crm_write_log_identity
-                 ON w.workspace_id = ?1 AND w.crm = j.value->>'crm' AND w.idempotency_key = j.value->>'key'
-             WHERE w.payload_json = ?3)",
+        concat!(
+            "DELETE FROM crm_write_attempts
+             WHERE workspace_id = ?1 AND (write_created_at, crm, idempotency_key) IN (
+                 SELECT w.created_at, w.crm, w.idempotency_key",
+            from_keys!(),
+            " WHERE w.payload_json = ?3)"
+        ),
         [Bind::from(scope.workspace_id().as_str()), model::json::text(&json!(keys)).into(), REDACTED_PAYLOAD.into()],
     )
 }
@@ -63,9 +65,7 @@ pub fn cancel(scope: &WorkspaceScope, keys: &[Key], now: Timestamp) -> Statement
 /// Those of the writes that still have their payload.
 pub fn select_left(scope: &WorkspaceScope, keys: &[Key]) -> Statement {
     Statement::new(
-        "SELECT w.created_at FROM json_each(?2) j CROSS JOIN crm_write_log w INDEXED BY crm_write_log_identity
-             ON w.workspace_id = ?1 AND w.crm = j.value->>'crm' AND w.idempotency_key = j.value->>'key'
-         WHERE w.payload_json <> ?3 LIMIT 1000",
+        concat!("SELECT w.created_at", from_keys!(), " WHERE w.payload_json <> ?3 LIMIT 1000"),
         [Bind::from(scope.workspace_id().as_str()), model::json::text(&json!(keys)).into(), REDACTED_PAYLOAD.into()],
     )
 }

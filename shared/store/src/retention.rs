@@ -6,7 +6,7 @@
 
 use crate::db::{Bind, Db, DbError, Statement, run};
 use crate::scope::WorkspaceScope;
-use crate::writes::Key;
+use crate::writes::{Key, from_keys};
 use model::retention::Cutoffs;
 use model::{Crm, Timestamp, WorkspaceId};
 use serde::Deserialize;
@@ -226,12 +226,12 @@ struct Straggler {
 /// Notes which of the writes are still on their way.
 pub fn note_stragglers(scope: &WorkspaceScope, keys: &[Key]) -> Statement {
     Statement::new(
-        "INSERT INTO retention_stragglers (workspace_id, crm, idempotency_key)
-         SELECT w.workspace_id, w.crm, w.idempotency_key
-         FROM json_each(?2) j CROSS JOIN crm_write_log w INDEXED BY crm_write_log_identity
-             ON w.workspace_id = ?1 AND w.crm = j.value->>'crm' AND w.idempotency_key = j.value->>'key'
-         WHERE w.payload_json <> ?3
-         ON CONFLICT DO NOTHING",
+        concat!(
+            "INSERT INTO retention_stragglers (workspace_id, crm, idempotency_key)
+             SELECT w.workspace_id, w.crm, w.idempotency_key",
+            from_keys!(),
+            " WHERE w.payload_json <> ?3 ON CONFLICT DO NOTHING"
+        ),
         [
             Bind::from(scope.workspace_id().as_str()),
             model::json::text(&json!(keys)).into(),

@@ -154,6 +154,7 @@ macro_rules! from_keys {
               ON w.workspace_id = ?1 AND w.crm = j.value->>'crm' AND w.idempotency_key = j.value->>'key'"
     };
 }
+pub(crate) use from_keys;
 
 /// The rows of these keys that [`plan`] did not make under this request's id and time: what a new row holds is known.
 pub fn select_others(scope: &WorkspaceScope, keys: &[Key], request_id: &str, now: Timestamp) -> Statement {
